@@ -1,0 +1,1 @@
+"""syncsrv keeps a pair of Linux hosts that do the same job equal."""

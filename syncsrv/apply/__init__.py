@@ -1,0 +1,1 @@
+"""The one way to write a managed file: stage, check, journal, write, read back."""

@@ -1,0 +1,1 @@
+"""Two nodes on this machine that walk through the main job by themselves."""

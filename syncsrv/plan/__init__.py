@@ -1,0 +1,1 @@
+"""Pure: what would change, whether it may, and what the state of a node is called."""

@@ -1,0 +1,1 @@
+"""The Git repository; the only package that knows dulwich."""

@@ -1,0 +1,1 @@
+"""SSH between nodes and for people; the only package that knows paramiko."""

@@ -1,0 +1,64 @@
+"""What every test has: deterministic hypothesis, short temporary folders, and no silent skip in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.support.skips import is_allowed
+
+settings.register_profile(
+    "default",
+    derandomize=True,  # the same examples in every run: a failure is of the change, not of the day
+    deadline=None,  # two cores shared with daemons under test say nothing about one example's time
+    database=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("long", settings.get_profile("default"), derandomize=False, max_examples=2000)
+settings.load_profile("default")
+
+IN_CI = os.environ.get("CI") == "true"
+
+
+@pytest.fixture
+def short_tmp() -> Iterator[Path]:
+    """A folder whose path is short enough for Unix sockets some levels below it (their limit is 107 bytes)."""
+    path = Path(tempfile.mkdtemp(prefix="s-", dir="/tmp"))
+    try:
+        yield path.resolve()
+    finally:
+        shutil.rmtree(path)
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Make a skip a failure unless tests/support/skips.py allows its reason."""
+    if not report.skipped or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    reason = reason.removeprefix("Skipped: ")
+    if not is_allowed(reason):
+        report.outcome = "failed"
+        report.longrepr = f"skipped where CI=true, for a reason that tests/support/skips.py does not allow: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if IN_CI:
+        _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if IN_CI:
+        _refuse_skip(report)
+    return report

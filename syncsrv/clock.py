@@ -40,3 +40,8 @@ def rfc3339(moment_utc: datetime) -> str:
 def boot_id() -> str:
     """The kernel's name for this boot; monotonic readings compare only within one."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def booted_s() -> float:
+    """Seconds since the kernel booted, sleep included: what /proc counts the start of processes from."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -84,6 +84,7 @@ def run(
     deadline_s: float,
     cwd: Path | None = None,
     stdin: bytes | None = None,
+    output_to: Path | None = None,
 ) -> Completed:
     """Run ``argv`` to its end or to its deadline.
 
@@ -93,29 +94,36 @@ def run(
         deadline_s: seconds after which its process group is killed.
         cwd: its working directory; default ``/``.
         stdin: bytes for its standard input; default none (/dev/null).
+        output_to: file that its output is appended to. For a program that leaves a daemon behind: the daemon holds
+            the file, where a pipe of ours would break under it as soon as nobody reads.
 
     Raises:
         NotStartedError: it could not be executed.
+        OSError: output_to cannot be opened.
     """
     began = time.monotonic()
-    try:
-        child = subprocess.Popen(
-            list(argv),
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=dict(env),
-            cwd=cwd or Path("/"),
-            start_new_session=True,
-            close_fds=True,
-        )
-    except OSError as error:
-        raise NotStartedError(argv, error.strerror or str(error)) from error
+    with open(os.devnull if output_to is None else output_to, "ab") as sink:
+        before = os.fstat(sink.fileno()).st_size
+        try:
+            child = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                stdout=subprocess.PIPE if output_to is None else sink,
+                stderr=subprocess.STDOUT,
+                env=dict(env),
+                cwd=cwd or Path("/"),
+                start_new_session=True,
+                close_fds=True,
+            )
+        except OSError as error:
+            raise NotStartedError(argv, error.strerror or str(error)) from error
     kept = _Kept(OUTPUT_KEPT)
     try:
         finished = _pump(child, kept, began + deadline_s, stdin)
     finally:
         _end_group(child)
+    if output_to is not None:
+        _take_back(output_to, before, kept)
     return Completed(
         status=child.returncode if finished else None,
         output=kept.value(),
@@ -129,11 +137,11 @@ def _pump(child: subprocess.Popen[bytes], kept: _Kept, ends_at: float, stdin: by
 
     A grandchild that keeps our pipe open (a daemon that was started) does not hold us up.
     """
-    assert child.stdout is not None
     left = memoryview(stdin or b"")
     with selectors.DefaultSelector() as selector:
-        os.set_blocking(child.stdout.fileno(), False)
-        selector.register(child.stdout, selectors.EVENT_READ)
+        if child.stdout is not None:
+            os.set_blocking(child.stdout.fileno(), False)
+            selector.register(child.stdout, selectors.EVENT_READ)
         if child.stdin is not None:
             os.set_blocking(child.stdin.fileno(), False)
             selector.register(child.stdin, selectors.EVENT_WRITE)
@@ -150,7 +158,7 @@ def _pump(child: subprocess.Popen[bytes], kept: _Kept, ends_at: float, stdin: by
                     if not left:
                         selector.unregister(child.stdin)
                         child.stdin.close()
-                if child.stdout in ready and not _drain(child, kept):
+                if child.stdout is not None and child.stdout in ready and not _drain(child, kept):
                     selector.unregister(child.stdout)
                 if pidfd in ready:
                     _drain(child, kept)
@@ -172,7 +180,8 @@ def _feed(child: subprocess.Popen[bytes], left: memoryview) -> memoryview:
 
 def _drain(child: subprocess.Popen[bytes], kept: _Kept) -> bool:
     """Take what is there, at most 1 MiB at a time; False at end of file."""
-    assert child.stdout is not None
+    if child.stdout is None:
+        return False
     for _ in range(16):
         try:
             data = os.read(child.stdout.fileno(), 65536)
@@ -182,6 +191,16 @@ def _drain(child: subprocess.Popen[bytes], kept: _Kept) -> bool:
             return False
         kept.add(data)
     return True
+
+
+def _take_back(path: Path, start: int, kept: _Kept) -> None:
+    """What the program appended to ``path`` from ``start`` on."""
+    with path.open("rb") as file:
+        file.seek(start)
+        left = 16 * OUTPUT_KEPT
+        while left > 0 and (data := file.read(min(left, 65536))):
+            kept.add(data)
+            left -= len(data)
 
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:

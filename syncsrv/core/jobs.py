@@ -1,0 +1,150 @@
+"""Long work: started at once, followed step by step, aborted on request, kept for a while.
+
+A job never holds up the request that started it. Its top is one of the three places that catch everything: what a
+bug raises there is logged with its traceback, and the job ends as failed instead of vanishing.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from syncsrv.clock import Clock, rfc3339
+from syncsrv.control.verbs import JobInfo, JobReply, NodeResult, Step
+from syncsrv.errors import SyncsrvError, UsageError
+
+log = logging.getLogger(__name__)
+
+KEPT = 200
+"""Jobs remembered; the receipts keep all."""
+
+
+class UnknownJobError(UsageError):
+    """No job of that id is remembered."""
+
+    code = "unknown-job"
+
+    def __init__(self, job: str) -> None:
+        super().__init__(f"cannot show job {job}: this core does not know it", "`syncsrv status` lists the recent ones")
+
+
+@dataclass(slots=True)
+class Job:
+    """One job; its worker publishes into it, any number of readers follow.
+
+    Attributes:
+        id: starts with the UTC time, so that ids sort by age.
+        kind: sync, pull, rollback or services.
+        requested_by: the person, with ``via NODE`` where another node asked.
+        at: when it was asked for, as text.
+        tag: the tag it is about, as soon as it is known.
+    """
+
+    id: str
+    kind: str
+    requested_by: str
+    at: str
+    tag: str | None = None
+    state: str = "running"
+    nodes: Mapping[str, NodeResult] = field(default_factory=dict)
+    on_abort: list[Callable[[str], None]] = field(default_factory=list)
+    _steps: list[tuple[str, Step]] = field(default_factory=list)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def publish(self, node: str, step: Step) -> None:
+        with self._changed:
+            self._steps.append((node, step))
+            self._changed.notify_all()
+
+    def end(self, nodes: Mapping[str, NodeResult]) -> None:
+        with self._changed:
+            self.nodes = nodes
+            self.state = "done"
+            self._changed.notify_all()
+
+    def follow(self, after: int, wait_s: float) -> JobReply:
+        """The steps after the first ``after``; waits for news up to ``wait_s`` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.state != "running" or len(self._steps) > after, timeout=wait_s)
+            return JobReply(self.id, self.kind, self.state, tuple(self._steps[after:]), self.tag, self.nodes)
+
+    def info(self) -> JobInfo:
+        return JobInfo(self.id, self.kind, self.state, self.requested_by, self.at)
+
+
+class Jobs:
+    """All jobs of this core."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._threads: dict[str, threading.Thread] = {}
+        self._lock = threading.Lock()
+
+    def start(self, kind: str, requested_by: str, node: str, work: Callable[[Job], Mapping[str, NodeResult]]) -> Job:
+        """Begin ``work`` in a thread of its own.
+
+        Args:
+            kind: what it is.
+            requested_by: who asked.
+            node: under whose name a failure of the work itself is shown.
+            work: does it and returns the result per node.
+        """
+        now = self._clock.utc()
+        job = Job(f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}", kind, requested_by, rfc3339(now))
+        with self._lock:
+            self._jobs[job.id] = job
+            while len(self._jobs) > KEPT and next(iter(self._jobs.values())).state != "running":
+                self._jobs.popitem(last=False)
+            thread = threading.Thread(target=self._run, args=(job, node, work), name=f"job-{job.id}", daemon=True)
+            self._threads[job.id] = thread
+        thread.start()
+        return job
+
+    def _run(self, job: Job, node: str, work: Callable[[Job], Mapping[str, NodeResult]]) -> None:
+        try:
+            nodes = work(job)
+        except SyncsrvError as error:
+            nodes = {node: NodeResult("failed", error.message, error.remedy)}
+        except Exception:  # the top of the job loop: a bug must end the job, not hide it
+            log.exception("job %s (%s) failed by a bug", job.id, job.kind)
+            nodes = {node: NodeResult("failed", "cannot go on: a bug in syncsrv", f"see core's log for job {job.id}")}
+        job.end(nodes)
+        with self._lock:
+            self._threads.pop(job.id, None)
+
+    def get(self, job: str) -> Job:
+        with self._lock:
+            found = self._jobs.get(job)
+        if found is None:
+            raise UnknownJobError(job)
+        return found
+
+    def abort(self, job: str, by: str) -> Job:
+        """Ask a job to stop before its next step."""
+        found = self.get(job)
+        for ask in list(found.on_abort):
+            ask(by)
+        return found
+
+    def running(self) -> list[Job]:
+        with self._lock:
+            return [job for job in self._jobs.values() if job.state == "running"]
+
+    def recent(self, count: int = 20) -> list[Job]:
+        """The newest first."""
+        with self._lock:
+            return list(reversed(self._jobs.values()))[:count]
+
+    def join(self, deadline_s: float) -> bool:
+        """Wait for all running jobs; False when the deadline came first."""
+        ends_at = self._clock.monotonic() + deadline_s
+        with self._lock:
+            threads = list(self._threads.values())
+        for thread in threads:
+            thread.join(max(0.0, ends_at - self._clock.monotonic()))
+        return not any(thread.is_alive() for thread in threads)

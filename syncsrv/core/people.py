@@ -1,0 +1,187 @@
+"""Who may do what: users with a role, a password hash, SSH keys and tokens (DESIGN 4.6).
+
+``state_dir/people.json``, 0600, written durably. Passwords are kept as argon2 hashes, tokens as SHA-256 digests. A
+backup takes its master's people over (never tokens); what was made here by ``init`` or on this node stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import threading
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from syncsrv import durable
+from syncsrv.config.model import Power
+from syncsrv.control.verbs import PeopleReply, PersonRecord, UserInfo
+from syncsrv.errors import DamagedError, UsageError
+from syncsrv.store.signing import parse_public_line
+
+_NAME = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
+
+
+class UnknownUserError(UsageError):
+    """No user of that name."""
+
+    code = "unknown-user"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"cannot find user {name}: there is none", "`syncsrv user list` shows them")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person.
+
+    Attributes:
+        name: login name.
+        role: viewer, operator or admin.
+        password_hash: argon2, empty where no password is set.
+        keys: OpenSSH public lines.
+        tokens: SHA-256 of API tokens; never leave this node.
+        local: made on this node; a master's people never replace it.
+    """
+
+    name: str
+    role: Power
+    password_hash: str = ""
+    keys: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
+    local: bool = True
+
+    def record(self) -> PersonRecord:
+        return PersonRecord(self.name, self.role.value, self.password_hash, self.keys)
+
+
+class People:
+    """The users of this node."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / "people.json"
+        self._lock = threading.Lock()
+        self._users = self._load()
+
+    def list(self) -> tuple[UserInfo, ...]:
+        """As shown to admins."""
+        return tuple(
+            UserInfo(user.name, user.role.value, user.keys, bool(user.password_hash), len(user.tokens), user.local)
+            for user in self._sorted()
+        )
+
+    def add(self, name: str, role: str, password: str | None, ssh_key: str | None) -> None:
+        """Make a user, or give an existing one another role, password or one more key.
+
+        Raises:
+            UsageError: a name, role or key that is none.
+        """
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"cannot add user {name!r}: not a login name", "use lower-case letters, digits, . _ -")
+        if role not in {power.value for power in Power}:
+            raise UsageError(f"cannot add user {name}: {role!r} is no role", "use viewer, operator or admin")
+        with self._lock:
+            user = self._users.get(name, User(name, Power(role)))
+            user = replace(user, role=Power(role), local=True)
+            if password is not None:
+                user = replace(user, password_hash=_hash(password))
+            if ssh_key is not None:
+                parse_public_line(ssh_key)
+                user = replace(user, keys=tuple(dict.fromkeys((*user.keys, ssh_key.strip()))))
+            self._save({**self._users, name: user})
+
+    def remove(self, name: str) -> None:
+        with self._lock:
+            self._get(name)
+            self._save({other: user for other, user in self._users.items() if other != name})
+
+    def set_password(self, name: str, password: str) -> None:
+        with self._lock:
+            self._save({**self._users, name: replace(self._get(name), password_hash=_hash(password))})
+
+    def new_token(self, name: str) -> str:
+        """A token for the API, shown once."""
+        token = secrets.token_urlsafe(32)
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        with self._lock:
+            user = self._get(name)
+            self._save({**self._users, name: replace(user, tokens=(*user.tokens, digest))})
+        return token
+
+    def by_key(self, blob: bytes) -> tuple[str, Power] | None:
+        """The person whom an SSH key belongs to."""
+        for user in self._sorted():
+            if any(parse_public_line(line) == blob for line in user.keys):
+                return user.name, user.role
+        return None
+
+    def keys(self) -> dict[bytes, tuple[str, Power]]:
+        """Every listed key with its person."""
+        return {parse_public_line(line): (user.name, user.role) for user in self._sorted() for line in user.keys}
+
+    def shared(self) -> PeopleReply:
+        """What a backup may take over: everybody, without tokens."""
+        people = tuple(user.record() for user in self._sorted())
+        text = json.dumps([asdict(one) for one in people], sort_keys=True)
+        return PeopleReply(hashlib.sha256(text.encode()).hexdigest(), people)
+
+    def take_over(self, people: tuple[PersonRecord, ...]) -> None:
+        """Become the master's list, but for those who were made here."""
+        with self._lock:
+            users = {name: user for name, user in self._users.items() if user.local}
+            for one in people:
+                if one.name in users or not _NAME.fullmatch(one.name):
+                    continue
+                before = self._users.get(one.name)
+                users[one.name] = User(
+                    one.name, Power(one.role), one.password_hash, one.keys, before.tokens if before else (), local=False
+                )
+            if users != self._users:
+                self._save(users)
+
+    def _sorted(self) -> list[User]:
+        with self._lock:
+            return [self._users[name] for name in sorted(self._users)]
+
+    def _get(self, name: str) -> User:
+        user = self._users.get(name)
+        if user is None:
+            raise UnknownUserError(name)
+        return user
+
+    def _save(self, users: dict[str, User]) -> None:
+        raw = [asdict(users[name]) for name in sorted(users)]
+        durable.write(self._path, json.dumps(raw, indent=1).encode() + b"\n")
+        self._users = users
+
+    def _load(self) -> dict[str, User]:
+        try:
+            text = self._path.read_bytes()
+        except FileNotFoundError:
+            return {}
+        try:
+            raw = [
+                User(**{**one, "role": Power(one["role"]), "keys": tuple(one["keys"]), "tokens": tuple(one["tokens"])})
+                for one in json.loads(text)
+            ]
+        except (ValueError, TypeError, KeyError) as error:
+            raise DamagedError(
+                f"cannot read {self._path}: {error}", "restore it from a backup, or remove it and add the users again"
+            ) from error
+        return {user.name: user for user in raw}
+
+
+def create_admin(state_dir: Path) -> str:
+    """Make the local user ``admin`` with a random password, and return the password; init shows it once."""
+    password = secrets.token_urlsafe(12)
+    People(state_dir).add("admin", Power.ADMIN.value, password, None)
+    return password
+
+
+def _hash(password: str) -> str:
+    from argon2 import PasswordHasher  # 30 ms that only commands with passwords pay
+
+    if not password:
+        raise UsageError("cannot set the password: it is empty", "give one of at least one character")
+    return PasswordHasher().hash(password)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.skips import is_allowed
+from tests.support.testroot import MAKE_S, TestRoot, TestRootError, ensure
 
 settings.register_profile(
     "default",
@@ -35,6 +36,22 @@ def short_tmp() -> Iterator[Path]:
         yield path.resolve()
     finally:
         shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def testroot() -> TestRoot:
+    """A Debian root with real nginx, OpenSSH, git, rsync, nftables and unbound; see tests/support/testroot.py."""
+    try:
+        return ensure()
+    except TestRootError as error:
+        pytest.skip(str(error))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the first test that needs the test root the time to make it."""
+    for item in items:
+        if "testroot" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(MAKE_S + 120))
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

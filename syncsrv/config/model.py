@@ -2,18 +2,115 @@
 
 Every key that a person may write stands here with its type, its default and its bounds; what depends on two keys
 or on two files is checked in ``rules.py``. Positions in the text are not known here: pydantic's locations are
-turned into lines and columns by ``load.py``.
+turned into lines and columns by ``load.py``. Scalars are strict: text is never taken for a number, nor a number
+or a truth value for text.
 """
 
 from __future__ import annotations
 
 import enum
+import re
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    InstanceOf,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    Tag,
+)
 
-Argv: TypeAlias = tuple[str, ...]
+from syncsrv.config import cron, values
+from syncsrv.config.values import SecretRef as SecretRef
+
+
+def _named(what: str, pattern: str, rule: str) -> AfterValidator:
+    compiled = re.compile(pattern, re.ASCII)
+
+    def check(name: str) -> str:
+        if not compiled.fullmatch(name):
+            raise ValueError(f"cannot be {name!r}: {what} is {rule}")
+        return name
+
+    return AfterValidator(check)
+
+
+def _checked(parse: Any) -> AfterValidator:
+    """Keep the text as it was written, once ``parse`` accepts it."""
+
+    def check(written: str) -> str:
+        parse(written)
+        return written
+
+    return AfterValidator(check)
+
+
+def _argument(written: str) -> str:
+    if "\0" in written:
+        raise ValueError("cannot hold a NUL character")
+    return written
+
+
+def _program_first(argv: tuple[str, ...]) -> tuple[str, ...]:
+    if argv and not argv[0].strip():
+        raise ValueError("cannot begin with an empty argument: the first is the program")
+    return argv
+
+
+def _one_line(written: str) -> str:
+    if not written.isprintable():
+        raise ValueError("cannot hold line breaks or other control characters")
+    return written
+
+
+def _listed(data: Any) -> Any:
+    """Only a list is a list: pydantic would also take a set or a mapping's keys."""
+    if isinstance(data, list | tuple):
+        return data
+    raise ValueError("cannot be a single value: write a list, such as [a, b]")
+
+
+Text: TypeAlias = Annotated[StrictStr, AfterValidator(_one_line)]
+Argument: TypeAlias = Annotated[StrictStr, AfterValidator(_argument)]
+Argv: TypeAlias = Annotated[tuple[Argument, ...], BeforeValidator(_listed), AfterValidator(_program_first)]
+Texts: TypeAlias = Annotated[tuple[Text, ...], BeforeValidator(_listed)]
+Seconds: TypeAlias = Annotated[StrictFloat, BeforeValidator(values.parse_duration)]
+PlainSeconds: TypeAlias = Annotated[StrictFloat, Field(ge=0, le=366 * 86400)]
+Bytes: TypeAlias = Annotated[StrictInt, BeforeValidator(values.parse_size)]
+ManagedPath: TypeAlias = Annotated[StrictStr, AfterValidator(values.normal_path)]
+"""A path as seen under root; normal form, so that equal paths are equal text."""
+HostPort: TypeAlias = Annotated[StrictStr, _checked(values.split_host_port)]
+Listen: TypeAlias = Annotated[StrictStr, _checked(values.split_listen)]
+OwnPath: TypeAlias = Annotated[Path, AfterValidator(lambda path: Path(values.normal_path(str(path))))]
+NodeName: TypeAlias = Annotated[
+    StrictStr,
+    _named("a node's name", r"[a-z0-9][a-z0-9._-]{0,62}", "small letters, digits, `.`, `_` and `-`, at most 63"),
+]
+AreaName: TypeAlias = Annotated[
+    StrictStr, _named("an area's name", r"[a-z0-9][a-z0-9_-]{0,31}", "small letters, digits, `_` and `-`, at most 32")
+]
+ServiceName: TypeAlias = Annotated[
+    StrictStr,
+    _named("a service's name", r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", "letters, digits and `._@-`, at most 64"),
+]
+InterfaceName: TypeAlias = Annotated[
+    StrictStr, _named("an interface's name", r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", "letters, digits and `._-`")
+]
+Device: TypeAlias = Annotated[
+    StrictStr,
+    _named("a device", r"(?!\.{1,2}\Z)[^\s/:]{1,15}", "a name as `ip link` shows it, at most 15 characters"),
+]
+VariableName: TypeAlias = Annotated[
+    StrictStr, _named("a variable's name", r"[A-Za-z_][A-Za-z0-9_]*", "letters, digits and `_`")
+]
 
 
 class Role(enum.StrEnum):
@@ -31,65 +128,95 @@ class Power(enum.StrEnum):
     ADMIN = "admin"
 
 
+def _advskew(skew: int) -> int:
+    if not 0 <= skew <= 239:
+        raise ValueError(f"cannot be {skew}: 0 to 239 are for use; 240 and more say `in maintenance` on the wire")
+    return skew
+
+
 class _Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Ssh(_Shape):
-    listen: str = "127.0.0.1:8022"
-    from_: tuple[str, ...] = Field(default=(), alias="from")
+    """Where door listens; ``from_``: the sources let in besides the peers."""
+
+    listen: Listen = "127.0.0.1:8022"
+    from_: Annotated[tuple[Annotated[StrictStr, _checked(values.parse_network)], ...], BeforeValidator(_listed)] = (
+        Field(default=(), alias="from")
+    )
 
 
 class TlsFiles(_Shape):
-    cert: Path
-    key: Path
+    """A certificate of one's own."""
+
+    cert: OwnPath
+    key: OwnPath
+
+
+def _tls_kind(data: Any) -> str:
+    return "files" if isinstance(data, dict | TlsFiles) else "word"
 
 
 class Web(_Shape):
-    listen: str = "127.0.0.1:8443"
-    tls: Literal["auto", "none"] | TlsFiles = "auto"
+    """Where the page is served. ``auto``: a certificate made at first start; ``none`` on loopback only."""
+
+    listen: Listen = "127.0.0.1:8443"
+    tls: Annotated[
+        Annotated[Literal["auto", "none"], Tag("word")] | Annotated[TlsFiles, Tag("files")], Discriminator(_tls_kind)
+    ] = "auto"
 
 
 class NodeCarp(_Shape):
-    advskew: int = Field(default=0, ge=0, le=239)
+    """advskew must differ between nodes; the smaller one serves. 240 means maintenance on the wire."""
+
+    advskew: Annotated[StrictInt, AfterValidator(_advskew)] = 0
 
 
 class Peer(_Shape):
-    address: str
-    key: str
+    """Another node: where it listens, the key it is known by, what people from there may do here."""
+
+    address: HostPort
+    key: Annotated[StrictStr, _checked(values.parse_public_key)]
     may: Power = Power.OPERATOR
 
 
 class SupervisorAccess(_Shape):
-    socket: Path
+    """supervisord's Unix socket."""
+
+    socket: OwnPath
 
 
 class Managers(_Shape):
+    """How to reach service managers that need to be told."""
+
     supervisor: SupervisorAccess | None = None
 
 
 class Node(_Shape):
     """node.yaml: this node only, never synchronized."""
 
-    node: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
+    node: NodeName
     role: Role
-    root: Path = Path("/")
-    allow: tuple[str, ...] = ("/etc",)
-    state_dir: Path = Path("/var/lib/syncsrv")
-    run_dir: Path = Path("/run/syncsrv")
+    root: OwnPath = Path("/")
+    allow: Annotated[tuple[ManagedPath, ...], BeforeValidator(_listed)] = ("/etc",)
+    state_dir: OwnPath = Path("/var/lib/syncsrv")
+    run_dir: OwnPath = Path("/run/syncsrv")
     ssh: Ssh = Ssh()
     web: Web = Web()
-    interfaces: dict[str, str] = {}
+    interfaces: dict[InterfaceName, Device] = {}
     carp: NodeCarp = NodeCarp()
     commands: Literal["guarded", "pinned"] = "guarded"
     users: Literal["from-master", "local"] = "from-master"
     secrets: Literal["local", "from-peer"] = "local"
     managers: Managers = Managers()
-    peers: dict[str, Peer] = {}
-    variables: dict[str, str] = {}
+    peers: dict[NodeName, Peer] = {}
+    variables: dict[VariableName, StrictStr] = {}
 
 
 class Extra(enum.StrEnum):
+    """What becomes of files that only the backup has."""
+
     DELETE = "delete"
     KEEP = "keep"
 
@@ -97,41 +224,47 @@ class Extra(enum.StrEnum):
 class Area(_Shape):
     """A named part of the managed tree that is synchronized as one."""
 
-    description: str = ""
-    paths: tuple[str, ...] = Field(min_length=1)
-    exclude: tuple[str, ...] = ()
+    description: Text = ""
+    paths: Annotated[tuple[ManagedPath, ...], BeforeValidator(_listed), Field(min_length=1)]
+    exclude: Texts = ()
     extra: Extra = Extra.DELETE
-    limit: int = 16 * 1024 * 1024
+    limit: Bytes = 16 * 1024 * 1024
     check: Argv = ()
-    services: tuple[str, ...] = ()
+    services: Texts = ()
 
 
 class Health(_Shape):
     """One probe and how often it must agree; durations in seconds."""
 
-    tcp: str | None = None
-    http: str | None = None
-    status: int = 200
+    tcp: HostPort | None = None
+    http: StrictStr | None = None
+    status: StrictInt = Field(default=200, ge=100, le=599)
     exec: Argv = ()
-    timeout_s: float = Field(default=5.0, alias="timeout")
-    rise: int = Field(default=1, ge=1)
-    fall: int = Field(default=3, ge=1)
-    within_s: float = Field(default=20.0, alias="within")
+    timeout_s: Seconds = Field(default=5.0, alias="timeout", gt=0)
+    rise: StrictInt = Field(default=1, ge=1, le=1000)
+    fall: StrictInt = Field(default=3, ge=1, le=1000)
+    within_s: Seconds = Field(default=20.0, alias="within", gt=0)
 
 
 class OnChange(enum.StrEnum):
+    """What a service needs after its files changed."""
+
     RELOAD = "reload"
     RESTART = "restart"
     NONE = "none"
 
 
 class RunOn(enum.StrEnum):
+    """Where a service runs."""
+
     ALWAYS = "always"
     CARP_MASTER = "carp-master"
     NEVER = "never"
 
 
 class ManagerKind(enum.StrEnum):
+    """Who starts and stops a service."""
+
     SYSTEMD = "systemd"
     SUPERVISOR = "supervisor"
     COMMAND = "command"
@@ -141,8 +274,8 @@ class Service(_Shape):
     """A daemon: ``unit`` for systemd, ``program`` for supervisor, the argv fields for command."""
 
     manager: ManagerKind
-    unit: str = ""
-    program: str = ""
+    unit: Text = ""
+    program: Text = ""
     start: Argv = ()
     stop: Argv = ()
     status: Argv = ()
@@ -150,64 +283,70 @@ class Service(_Shape):
     restart: Argv = ()
     on_change: OnChange = OnChange.RELOAD
     run_on: RunOn = RunOn.ALWAYS
-    after: tuple[str, ...] = ()
+    after: Texts = ()
     health: Health | None = None
 
 
-class SecretRef(_Shape):
-    """``!secret NAME``: the value is in secrets.yaml, which is never in Git."""
-
-    secret: str
-
-
 class Override(_Shape):
-    path: str
-    pointer: str | None = None
-    match: str | None = None
-    set: str | int | float | bool | None = None
-    keep: bool = False
+    """A place in a file where this node keeps or sets its own value."""
+
+    path: ManagedPath
+    pointer: StrictStr | None = None
+    match: StrictStr | None = None
+    set: StrictStr | StrictInt | StrictFloat | StrictBool | None = None
+    keep: StrictBool = False
 
 
 class Vip(_Shape):
-    vhid: int = Field(ge=1, le=255)
-    interface: str
-    addresses: tuple[str, ...] = Field(min_length=1)
-    password: str | SecretRef = ""
-    advbase: int = Field(default=1, ge=0, le=254)
+    """One CARP group: its addresses move together."""
+
+    vhid: StrictInt = Field(ge=1, le=255)
+    interface: StrictStr
+    addresses: Annotated[
+        tuple[Annotated[StrictStr, _checked(values.parse_vip)], ...], BeforeValidator(_listed), Field(min_length=1)
+    ]
+    password: StrictStr | InstanceOf[SecretRef] = ""
+    advbase: StrictInt = Field(default=1, ge=0, le=254)
 
 
 class Carp(_Shape):
-    preempt: bool = True
-    preempt_delay_s: float = Field(default=0, ge=0)
-    hold_down_s: float = Field(default=10, ge=0)
-    ready_timeout_s: float = Field(default=30, ge=0)
+    """How the nodes take turns; durations in seconds."""
+
+    preempt: StrictBool = True
+    preempt_delay_s: PlainSeconds = 0
+    hold_down_s: PlainSeconds = 10
+    ready_timeout_s: PlainSeconds = 30
 
 
 class StateSync(_Shape):
+    """Which program carries connection tracking to the backup, and over which interface."""
+
     engine: Literal["none", "conntrackd"] = "none"
-    interface: str = ""
+    interface: StrictStr = ""
 
 
 class Schedule(_Shape):
+    """A synchronization by the clock, of what has soaked that many seconds."""
+
     do: Literal["sync"]
-    cron: str
-    soak_s: float = Field(default=0, alias="soak")
-    owner: str
+    cron: Annotated[StrictStr, _checked(cron.parse_cron)]
+    soak_s: Seconds = Field(default=0, alias="soak")
+    owner: Text
 
 
 class Cluster(_Shape):
     """cluster.yaml: the same on every node, itself under history as the area ``cluster``."""
 
-    cluster: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
-    areas: dict[str, Area] = {}
-    services: dict[str, Service] = {}
-    overrides: tuple[Override, ...] = ()
-    vips: tuple[Vip, ...] = ()
+    cluster: Annotated[
+        StrictStr, _named("the cluster's name", r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "letters, digits and `._-`")
+    ]
+    areas: dict[AreaName, Area] = {}
+    services: dict[ServiceName, Service] = {}
+    overrides: Annotated[tuple[Override, ...], BeforeValidator(_listed)] = ()
+    vips: Annotated[tuple[Vip, ...], BeforeValidator(_listed)] = ()
     carp: Carp = Carp()
     state_sync: StateSync = StateSync()
-    schedules: tuple[Schedule, ...] = ()
+    schedules: Annotated[tuple[Schedule, ...], BeforeValidator(_listed)] = ()
 
 
 Secrets: TypeAlias = dict[str, str]
-
-AreaName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]

@@ -1,0 +1,481 @@
+"""YAML 1.2 text → plain data and the place of every key and value. The only module that knows ruamel.yaml.
+
+What this reader takes is less than YAML: one document, mappings with text keys, sequences, scalars of the core
+schema (no dates, no ``yes``), aliases within bounds, and one tag, ``!secret NAME``. Everything else is a Flaw with
+its line; no exception leaves here, whatever the bytes.
+
+After a syntax error the rest is still read: the top-level key that holds it is blanked and the text read again, so
+that one run shows the faults of every key.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    DocumentStartEvent,
+    Event,
+    MappingStartEvent,
+    ScalarEvent,
+)
+
+from syncsrv.config.values import SecretRef
+
+KeyPath: TypeAlias = tuple[str | int, ...]
+"""Where a value stands: keys and list indexes from the top."""
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 32
+MAX_NODES = 100_000
+"""Values in a document, those that an alias repeats counted each time."""
+MAX_FLAWS = 50
+
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
+_WORDS: Mapping[str, Any] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), math.inf),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), -math.inf),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
+}
+_CORE_TAG = "tag:yaml.org,2002:"
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in the text: line and column from 1, ``index`` in characters from 0."""
+
+    line: int
+    column: int
+    index: int
+
+
+_TOP = Mark(1, 1, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where one value stands.
+
+    Attributes:
+        key: start of its key, or None for the top and for list items.
+        key_end: end of its key.
+        start: first character of the value, its tag or anchor included.
+        end: one past its last character; for a block collection the end of its last item.
+        flow: whether it is written in brackets or braces.
+        collection: whether it is a mapping or a sequence.
+        alias: whether an ``*alias`` stands here.
+    """
+
+    key: Mark | None
+    key_end: Mark | None
+    start: Mark
+    end: Mark
+    flow: bool = False
+    collection: bool = False
+    alias: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Something the reader cannot take: a sentence beginning with ``cannot``, and where."""
+
+    mark: Mark
+    path: KeyPath
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a text says.
+
+    Attributes:
+        data: plain dicts, lists and scalars, and SecretRef; None for an empty text.
+        spots: the place of each value by its path; what an alias repeats has only the alias's place.
+        flaws: what could not be read.
+        unread: top-level keys (as paths) that are missing from ``data`` because of a flaw; the empty path where
+            the whole text is.
+    """
+
+    data: Any
+    spots: Mapping[KeyPath, Spot]
+    flaws: tuple[Flaw, ...] = ()
+    unread: frozenset[KeyPath] = frozenset()
+
+    def value_at(self, path: KeyPath) -> Mark:
+        """Where a value begins; that of the nearest value around it where it is not there."""
+        while path and path not in self.spots:
+            path = path[:-1]
+        spot = self.spots.get(path)
+        return spot.start if spot else _TOP
+
+    def key_at(self, path: KeyPath) -> Mark:
+        """Where a value's key begins; a list item and the top have none and answer for themselves."""
+        while path and path not in self.spots:
+            path = path[:-1]
+        spot = self.spots.get(path)
+        return (spot.key or spot.start) if spot else _TOP
+
+
+def parse(source: bytes | str) -> Document:
+    """Read a text, whatever it is.
+
+    Args:
+        source: UTF-8 bytes, or text.
+
+    Returns:
+        What could be read, with the flaws of everything else.
+    """
+    text, flaws = _decode(source)
+    if text is None:
+        return Document(None, {}, tuple(flaws), frozenset({()}))
+    unread: set[KeyPath] = set()
+    while True:
+        reading = _Reading(text, forgiving=bool(unread))
+        broken = reading.read()
+        if broken is None:
+            break
+        blanked, name = _without_block(text, broken)
+        named = name is not None and not broken.flaw.path
+        flaws.append(Flaw(broken.flaw.mark, (name,), broken.flaw.message) if named and name else broken.flaw)
+        if blanked is None or len(flaws) >= MAX_FLAWS:
+            unread.add(())
+            break
+        unread.add((name,) if name else ())
+        text = blanked
+    found = sorted({*flaws, *reading.flaws}, key=lambda flaw: (flaw.mark.index, flaw.message))
+    return Document(reading.data, reading.spots, tuple(found[:MAX_FLAWS]), frozenset(unread))
+
+
+def _decode(source: bytes | str) -> tuple[str | None, list[Flaw]]:
+    size = len(source)
+    if size > MAX_BYTES:
+        return None, [Flaw(_TOP, (), f"cannot be {size} bytes long: at most {MAX_BYTES}")]
+    if isinstance(source, str):
+        text = source
+    else:
+        try:
+            text = source.decode("utf-8")
+        except UnicodeDecodeError as error:
+            before = source[: error.start].decode("utf-8")
+            mark = _mark_at(before, len(before))
+            byte = source[error.start]
+            return None, [Flaw(mark, (), f"cannot be read: the byte 0x{byte:02x} is not UTF-8")]
+    wrong = [
+        Flaw(_mark_at(text, found.start()), (), f"cannot hold the control character U+{ord(found[0]):04X}")
+        for _, found in zip(range(MAX_FLAWS), _UNPRINTABLE.finditer(text), strict=False)
+    ]
+    return (None if wrong else text), wrong
+
+
+def _mark_at(text: str, index: int) -> Mark:
+    line = text.count("\n", 0, index) + 1
+    return Mark(line, index - (text.rfind("\n", 0, index) + 1) + 1, index)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A collection being read."""
+
+    path: KeyPath
+    into: dict[str, Any] | list[Any]
+    anchor: str | None
+    nodes_before: int
+    key: str | None = None
+    key_event: ScalarEvent | None = None
+    skip: bool = False
+    last_end: Mark | None = None
+
+
+class _BrokenError(Exception):
+    """A flaw after which what follows in its top-level block cannot be trusted.
+
+    Attributes:
+        flaw: what to report.
+        lines: where the block may be that has to go (from 1), the likeliest first; empty where the whole text has to.
+    """
+
+    def __init__(self, flaw: Flaw, *lines: int) -> None:
+        super().__init__(flaw.message)
+        self.flaw = flaw
+        self.lines = lines
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One pass over the parser's events, without recursion."""
+
+    text: str
+    forgiving: bool
+    """A block was blanked before: an alias may have lost its anchor with it."""
+    data: Any = None
+    spots: dict[KeyPath, Spot] = field(default_factory=dict)
+    flaws: list[Flaw] = field(default_factory=list)
+    _open: list[_Open] = field(default_factory=list)
+    _anchors: dict[str, tuple[Any, int]] = field(default_factory=dict)
+    _nodes: int = 0
+    _documents: int = 0
+
+    def read(self) -> _BrokenError | None:
+        try:
+            for event in self._events():
+                self._take(event)
+        except _BrokenError as broken:
+            return broken
+        return None
+
+    def _events(self) -> Iterator[Event]:
+        events = iter(YAML(typ="safe", pure=True).parse(self.text))
+        while True:
+            try:
+                event = next(events)
+            except StopIteration:
+                return
+            except MarkedYAMLError as error:
+                raise self._syntax(error) from error
+            except (YAMLError, ValueError, OverflowError) as error:
+                raise _BrokenError(Flaw(_TOP, (), "cannot be read as YAML: a malformed escape or tag")) from error
+            yield event
+
+    def _syntax(self, error: MarkedYAMLError) -> _BrokenError:
+        place = error.problem_mark or error.context_mark
+        mark = _mark(place) if place else _TOP
+        began = error.context_mark.line + 1 if error.context_mark else mark.line
+        opened = f" (in what begins on line {began})" if began != mark.line else ""
+        words = _in_our_words(str(error.context or ""), str(error.problem or "syntax error"))
+        flaw = Flaw(mark, self._here(), f"cannot be read as YAML: {words}{opened}")
+        swallows = any(kind in str(error.context) for kind in ("flow", "quoted scalar"))
+        return _BrokenError(flaw, *((began, mark.line) if swallows else (mark.line,)))
+
+    def _here(self) -> KeyPath:
+        if not self._open:
+            return ()
+        top = self._open[-1]
+        if isinstance(top.into, list):
+            return (*top.path, len(top.into))
+        if top.key is None:
+            return top.path
+        return (*top.path, f"{top.key} (again)" if top.skip else top.key)
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, DocumentStartEvent):
+            mark = _mark(event.start_mark)
+            self._documents += 1
+            if event.version or event.tags:
+                raise _BrokenError(Flaw(_TOP, (), "cannot take YAML directives (lines with %)"))
+            if self._documents > 1:
+                raise _BrokenError(Flaw(mark, (), "cannot take a second document: `---` may stand only at the top"))
+        elif isinstance(event, CollectionEndEvent):
+            self._close(event)
+        elif isinstance(event, ScalarEvent | AliasEvent | CollectionStartEvent):
+            self._node(event)
+
+    def _node(self, event: ScalarEvent | AliasEvent | CollectionStartEvent) -> None:
+        mark = _mark(event.start_mark)
+        self._count(1, mark)
+        if self._open and isinstance(self._open[-1].into, dict) and self._open[-1].key is None:
+            self._key(event, mark)
+            return
+        path = self._here()
+        if isinstance(event, CollectionStartEvent):
+            self._start(event, mark, path)
+        elif isinstance(event, AliasEvent):
+            self._alias(event, mark, path)
+        else:
+            value = self._scalar(event, mark, path)
+            self._put(value, Spot(None, None, mark, _mark(event.end_mark)))
+            if event.anchor:
+                self._anchors[event.anchor] = (value, 1)
+
+    def _count(self, nodes: int, mark: Mark) -> None:
+        self._nodes += nodes
+        if self._nodes > MAX_NODES:
+            raise _BrokenError(Flaw(mark, self._here(), f"cannot hold more than {MAX_NODES} values, aliases included"))
+
+    def _key(self, event: Event, mark: Mark) -> None:
+        top = self._open[-1]
+        assert isinstance(top.into, dict)
+        if not isinstance(event, ScalarEvent):
+            raise _BrokenError(Flaw(mark, top.path, "cannot be used as a key: a key is text"), mark.line)
+        if event.tag or event.anchor:
+            self.flaws.append(Flaw(mark, top.path, "cannot be used as a key: a key has no tag and no anchor"))
+        if event.value == "<<" and not event.style:
+            self.flaws.append(Flaw(mark, top.path, "cannot merge with `<<`: YAML 1.2 has no merge keys"))
+        top.key, top.key_event = event.value, event
+        top.skip = event.value in top.into
+        if top.skip:
+            first = self.spots[(*top.path, event.value)].key or mark
+            self.flaws.append(
+                Flaw(mark, (*top.path, event.value), f"cannot be given twice: it stands on line {first.line} already")
+            )
+
+    def _start(self, event: CollectionStartEvent, mark: Mark, path: KeyPath) -> None:
+        if len(self._open) >= MAX_DEPTH:
+            raise self._too_deep(mark, path)
+        if event.tag and event.tag not in (f"{_CORE_TAG}map", f"{_CORE_TAG}seq"):
+            self.flaws.append(Flaw(mark, path, f"cannot take the tag {event.tag}: only `!secret NAME` has a meaning"))
+        into: dict[str, Any] | list[Any] = {} if isinstance(event, MappingStartEvent) else []
+        self._put(into, Spot(None, None, mark, mark, flow=bool(event.flow_style), collection=True), done=False)
+        self._open.append(_Open(path, into, event.anchor, self._nodes - 1))
+        if event.anchor:
+            self._anchors.pop(event.anchor, None)
+
+    def _too_deep(self, mark: Mark, path: KeyPath) -> _BrokenError:
+        return _BrokenError(Flaw(mark, path[:4], f"cannot be nested deeper than {MAX_DEPTH} levels"), mark.line)
+
+    def _close(self, event: CollectionEndEvent) -> None:
+        closed = self._open.pop()
+        spot = self.spots.get(closed.path)
+        end = _mark(event.end_mark)
+        if spot is not None and not spot.flow:
+            end = closed.last_end or spot.start
+        if spot is not None and spot.collection:
+            self.spots[closed.path] = Spot(spot.key, spot.key_end, spot.start, end, spot.flow, True)
+        if closed.anchor:
+            self._anchors[closed.anchor] = (closed.into, self._nodes - closed.nodes_before)
+        self._finished(end)
+
+    def _alias(self, event: AliasEvent, mark: Mark, path: KeyPath) -> None:
+        known = self._anchors.get(event.anchor)
+        value: Any = None
+        if known is None and not self.forgiving:
+            self.flaws.append(Flaw(mark, path, f"cannot repeat *{event.anchor}: no finished &{event.anchor} before it"))
+        if known is not None:
+            value, nodes = known
+            self._count(nodes, mark)
+            if len(self._open) + _depth(value) > MAX_DEPTH:
+                raise self._too_deep(mark, path)
+        self._put(value, Spot(None, None, mark, _mark(event.end_mark), alias=True))
+
+    def _put(self, value: Any, spot: Spot, *, done: bool = True) -> None:
+        if not self._open:
+            self.data = value
+            self.spots[()] = spot
+            return
+        top = self._open[-1]
+        path = self._here()
+        if isinstance(top.into, list):
+            top.into.append(value)
+            self.spots[path] = spot
+        else:
+            assert top.key is not None
+            assert top.key_event is not None
+            if not top.skip:
+                top.into[top.key] = value
+                key = top.key_event
+                self.spots[path] = Spot(
+                    _mark(key.start_mark),
+                    _mark(key.end_mark),
+                    spot.start,
+                    spot.end,
+                    spot.flow,
+                    spot.collection,
+                    spot.alias,
+                )
+        if done:
+            self._finished(spot.end if spot.end.index > spot.start.index or top.key_event is None else None)
+
+    def _finished(self, end: Mark | None) -> None:
+        """A value of the innermost open collection is complete; an empty one ends with its key."""
+        if not self._open:
+            return
+        top = self._open[-1]
+        if end is None and top.key_event is not None:
+            end = _mark(top.key_event.end_mark)
+        top.last_end = end
+        top.key = top.key_event = None
+        top.skip = False
+
+    def _scalar(self, event: ScalarEvent, mark: Mark, path: KeyPath) -> Any:
+        plain = event.style in (None, "")
+        text: str = event.value
+        if event.tag == "!secret":
+            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", text):
+                self.flaws.append(Flaw(mark, path, "cannot take !secret without the NAME of a key in secrets.yaml"))
+            return SecretRef(text)
+        if event.tag == f"{_CORE_TAG}str" or event.tag == "!":
+            return text
+        if event.tag:
+            self.flaws.append(Flaw(mark, path, f"cannot take the tag {event.tag}: only `!secret NAME` has a meaning"))
+            return text
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            self.flaws.append(Flaw(mark, path, "cannot hold half a surrogate pair"))
+            return "\ufffd"
+        return _resolved(text) if plain else text
+
+
+def _resolved(text: str) -> Any:
+    """A plain scalar by the core schema of YAML 1.2."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text) and len(text) <= 40:
+        return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+    if _FLOAT.fullmatch(text) and len(text) <= 40:
+        return float(text)
+    return text
+
+
+def _depth(value: Any) -> int:
+    """How deep a finished value is nested; MAX_DEPTH bounds the recursion."""
+    if isinstance(value, dict):
+        return 1 + max(map(_depth, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(_depth, value), default=0)
+    return 0
+
+
+def _mark(mark: Any) -> Mark:
+    return Mark(mark.line + 1, mark.column + 1, mark.index)
+
+
+def _without_block(text: str, broken: _BrokenError) -> tuple[str | None, str | None]:
+    """The text with the top-level block that broke it blanked, and that block's key; None where there is none."""
+    lines = text.splitlines(keepends=True)
+    for line in broken.lines:
+        begin = min(line, len(lines)) - 1
+        while begin >= 0 and not _begins_block(lines[begin]):
+            begin -= 1
+        if begin < 0:
+            continue
+        end = begin + 1
+        while end < len(lines) and not _begins_block(lines[end]):
+            end += 1
+        blank = [re.sub(r"[^\r\n]", " ", line) for line in lines[begin:end]]
+        key = re.match(r"""(?:"([^"]*)"|'([^']*)'|([^\s:'"{\[][^:]*?))\s*:(?:\s|\Z)""", lines[begin])
+        return "".join([*lines[:begin], *blank, *lines[end:]]), next(filter(None, key.groups()), None) if key else None
+    return None, None
+
+
+def _begins_block(line: str) -> bool:
+    return line[:1] not in (" ", "\t", "\r", "\n", "#", "-", "]", "}", "")
+
+
+def _in_our_words(context: str, problem: str) -> str:
+    """What ruamel says of a syntax error, for people who do not write parsers."""
+    if "'\\t'" in problem:
+        return "a tab stands where only spaces may indent"
+    if "mapping values are not allowed" in problem:
+        return "a second `: ` in one value, or wrong indentation; text with `: ` in it stands in quotes"
+    if "expected <block end>" in problem:
+        return "this does not fit the indentation above it"
+    if problem.startswith("expected ',' or"):
+        return f"`{problem[17]}` or `,` is missing before this"
+    if "quoted scalar" in context and "end of stream" in problem:
+        return "a quote is not closed"
+    if "could not find expected ':'" in problem:
+        return "a `:` is missing after this key"
+    if "cannot start any token" in problem:
+        return f"nothing can begin with {problem.split()[2]}; text that does stands in quotes"
+    return problem.replace("'\\x00'", "the end of the file")

@@ -1,0 +1,130 @@
+"""Ask core over its Unix socket: what the command line and web use. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from syncsrv.control.connection import Connection, Stream
+from syncsrv.control.errors import Body
+from syncsrv.control.frames import ConnectionLostError
+from syncsrv.control.waiting import NoAnswerError, reason
+from syncsrv.errors import SyncsrvError
+
+_SUN_PATH = 107
+"""Bytes that a Unix socket's address can hold."""
+
+
+class CoreAwayError(SyncsrvError):
+    """No core listens at the socket."""
+
+    code = "core-away"
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"cannot ask core at {path}: {why}", "start it with `syncsrv serve`")
+        self.path = path
+
+
+class Client:
+    """One connection to core, opened at the first question.
+
+    Args:
+        path: core's socket.
+        person: whom the command line speaks for (SUDO_USER as it sees it); only a label to core.
+        version: this program's version.
+    """
+
+    def __init__(self, path: Path, *, person: str | None = None, version: str = "") -> None:
+        self._path = path
+        self._person = person
+        self._version = version
+        self._connection: Connection | None = None
+
+    def call(self, verb: str, body: Body | None = None, *, deadline_s: float) -> Body:
+        """Ask and wait for the reply.
+
+        Raises:
+            CoreAwayError: core is not there, or went away before it answered.
+            NoAnswerError: it did not answer within ``deadline_s`` seconds.
+            SyncsrvError: what core answered, as the class of its exit status and code.
+        """
+        try:
+            return self._connected().call(verb, body, deadline_s=deadline_s, person=self._person)
+        except ConnectionLostError as error:
+            raise self._away(error) from error
+
+    def stream(self, verb: str, body: Body | None = None, *, deadline_s: float, idle_s: float = 30.0) -> Stream:
+        """Ask for a reply with bytes after it; errors as in ``call``."""
+        try:
+            return self._connected().stream(verb, body, deadline_s=deadline_s, idle_s=idle_s, person=self._person)
+        except ConnectionLostError as error:
+            raise self._away(error) from error
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _connected(self) -> Connection:
+        if self._connection is None or not self._connection.alive:
+            self._connection = connect(self._path, version=self._version)
+        return self._connection
+
+    def _away(self, error: ConnectionLostError) -> CoreAwayError:
+        return CoreAwayError(self._path, f"it ended before it answered ({reason(error)})")
+
+
+def connect(path: Path, *, version: str = "", deadline_s: float = 5.0) -> Connection:
+    """A started connection to the socket at ``path``.
+
+    Raises:
+        CoreAwayError: nothing listens there, or it does not say HELLO in time.
+        ProtocolMismatchError: it speaks another protocol.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        sock.settimeout(deadline_s)
+        with address(path) as name:
+            sock.connect(name)
+    except OSError as error:
+        sock.close()
+        raise CoreAwayError(path, _why(error)) from error
+    connection = Connection(sock, version=version)
+    try:
+        connection.start(deadline_s)
+    except (ConnectionLostError, NoAnswerError) as error:
+        raise CoreAwayError(path, f"it does not answer ({reason(error)})") from error
+    return connection
+
+
+@contextmanager
+def address(path: Path) -> Iterator[str]:
+    """A Unix socket's address for ``path``, however long that is: the kernel takes 107 bytes only."""
+    if len(os.fsencode(path)) <= _SUN_PATH:
+        yield str(path)
+        return
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "it is not running (no such socket)"
+    if isinstance(error, ConnectionRefusedError):
+        return "it is not running (nobody listens)"
+    if isinstance(error, PermissionError):
+        return "permission denied"
+    return (error.strerror or str(error)).lower()

@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -110,18 +111,18 @@ def find_uv() -> str:
     if not uv.exists():
         try:
             cache.mkdir(parents=True, exist_ok=True)
-            install(machine, uv)
+            install(WHEELS[machine], uv)
         except OSError as error:
             stop(f"cannot write uv below {cache}: {error.strerror or error}")
     return str(uv)
 
 
-def install(machine: str, uv: Path) -> None:
+def install(pinned: tuple[str, str], uv: Path, files: str = FILES) -> None:
     """Fetch the wheel, check it, and put its one program in place by a rename."""
-    where, sha256 = WHEELS[machine]
-    wheel = fetch(f"{FILES}/{where}")
+    where, sha256 = pinned
+    wheel = fetch(f"{files}/{where}")
     if hashlib.sha256(wheel).hexdigest() != sha256:
-        stop(f"cannot use {where.rsplit('/', 1)[1]}: what came is not the file that was pinned; is something between?")
+        stop(f"cannot use {where.rpartition('/')[2]}: what came is not the file that was pinned; is something between?")
     uv.parent.mkdir(exist_ok=True)
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
         program = archive.read(f"uv-{UV_VERSION}.data/scripts/uv")
@@ -137,9 +138,12 @@ def fetch(url: str) -> bytes:
         with urllib.request.urlopen(url, timeout=60) as answer:
             body: bytes = answer.read()
             return body
+    except urllib.error.HTTPError as error:
+        error.close()
+        why = str(error)
     except (OSError, http.client.HTTPException) as error:  # URLError, time-outs and TLS are OSErrors
-        why = getattr(error, "reason", None) or error
-        stop(f"cannot fetch uv {UV_VERSION} from {url.split('/')[2]}: {why}; the first run needs the network")
+        why = str(getattr(error, "reason", None) or error)
+    stop(f"cannot fetch uv {UV_VERSION} from {url.split('/')[2]}: {why}; the first run needs the network")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,101 @@
+"""Does a service run with an older configuration than the one on disk? And the memory that the answer needs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import threading
+from pathlib import Path
+from typing import Protocol
+
+from syncsrv.services.base import ServiceState, ServiceStatus
+
+_log = logging.getLogger(__name__)
+
+GRAIN_S = 0.02
+"""The kernel counts the start of a process in hundredths, file times in ticks of up to 10 ms."""
+
+
+def restart_pending(status: ServiceStatus, loaded_at: float | None, newest_change: float | None) -> bool:
+    """Whether a running service has not seen its newest configuration. Pure.
+
+    Args:
+        status: a reading of it.
+        loaded_at: when we last reloaded or started it, seconds of the epoch.
+        newest_change: when a file of its areas last changed, seconds of the epoch; None where none ever did.
+
+    Returns:
+        False also where nothing at all is known of when it loaded its configuration: a command service whose
+        status tells no pid and that we never touched.
+    """
+    if status.state not in (ServiceState.RUNNING, ServiceState.STARTING) or newest_change is None:
+        return False
+    known = [at for at in (status.started_at, status.reloaded_at, loaded_at) if at is not None]
+    return bool(known) and newest_change > max(known) + GRAIN_S
+
+
+class ReloadLog(Protocol):
+    """Remembers when we last made each service load its configuration: a manager does not tell of a reload."""
+
+    def get(self, name: str) -> float | None:
+        """Seconds of the epoch; None where we never did."""
+
+    def put(self, name: str, epoch_s: float) -> None:
+        """Remember it across our own restarts."""
+
+
+class ReloadFile:
+    """The memory as one JSON file; losing it costs a ``restart_pending`` too many, so damage is reported, not raised.
+
+    Args:
+        path: the file; its folder is made when first needed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._times = self._load()
+
+    def get(self, name: str) -> float | None:
+        return self._times.get(name)
+
+    def put(self, name: str, epoch_s: float) -> None:
+        with self._lock:
+            self._times = {**self._times, name: epoch_s}
+            try:
+                self._save()
+            except OSError as error:
+                _log.warning("cannot write %s: %s; a restart may be shown as pending", self._path, error.strerror)
+
+    def _load(self) -> dict[str, float]:
+        try:
+            content = json.loads(self._path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            _log.warning("cannot read %s: %s; a restart may be shown as pending", self._path, error)
+            return {}
+        if not isinstance(content, dict):
+            _log.warning("cannot read %s: it is no object; a restart may be shown as pending", self._path)
+            return {}
+        return {name: float(at) for name, at in content.items() if isinstance(at, int | float) and math.isfinite(at)}
+
+    def _save(self) -> None:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temp = self._path.with_name(f".{self._path.name}.tmp")
+        with open(temp, "w", encoding="utf-8", opener=_private) as file:
+            json.dump(self._times, file, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        temp.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)

@@ -80,7 +80,7 @@ class LinkInPathError(FileError):
     def __init__(self, path: bytes, component: bytes) -> None:
         super().__init__(
             path,
-            f"cannot reach {printable(path)}: {printable(component)} is a symbolic link here, and links are not followed",
+            f"cannot reach {printable(path)}: {printable(component)} is a link here, and links are not followed",
             f"make {printable(component)} a directory, as on the other node, or manage the path that it points to",
         )
         self.component = component

@@ -42,7 +42,7 @@ _LONGEST_TARGET = 4095
 
 
 class LiveFiles:
-    """The managed files of one root, for the length of one job.
+    """The managed files of one root. One job at a time; each starts with ``begin``.
 
     Args:
         root: the managed root.
@@ -68,6 +68,13 @@ class LiveFiles:
         self._temps: dict[bytes, tuple[int, int]] = {}
         self._unsynced: list[bytes] = []
         self._dirty: set[bytes] = set()
+
+    def begin(self) -> None:
+        """Forget what an earlier job left in memory: its temporaries, and who had which number then."""
+        self.owners.forget()
+        self._temps.clear()
+        self._unsynced.clear()
+        self._dirty.clear()
 
     # -- reading
 

@@ -1,7 +1,7 @@
 """Users and groups of this node: numbers for writing, names for reading.
 
 A name decides, since two hosts number their daemons differently; the number counts only for an entry without a name.
-Answers are kept for the life of an object (a directory service may be asked over the network), so make one per job.
+Answers are kept until ``forget``, which each job begins with: a directory service may be asked over the network.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ class Owners:
         self._groups: dict[int, Owner] = {}
         self._uids: dict[str, int] = {}
         self._gids: dict[str, int] = {}
+
+    def forget(self) -> None:
+        """Ask anew from here on."""
+        for kept in (self._users, self._groups, self._uids, self._gids):
+            kept.clear()
 
     def user(self, uid: int) -> Owner:
         """The owner that a uid is here; without a name where it has none."""

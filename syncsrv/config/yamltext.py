@@ -413,10 +413,10 @@ class _Reading:
         if any("\ud800" <= letter <= "\udfff" for letter in text):
             self.flaws.append(Flaw(mark, path, "cannot hold half a surrogate pair"))
             return "\ufffd"
-        return _resolved(text) if plain else text
+        return resolve_plain(text) if plain else text
 
 
-def _resolved(text: str) -> Any:
+def resolve_plain(text: str) -> Any:
     """A plain scalar by the core schema of YAML 1.2."""
     if text in _WORDS:
         return _WORDS[text]

@@ -43,17 +43,15 @@ def test_only_the_package_is_installed(unpacked: Path) -> None:
     assert (unpacked / "syncsrv/py.typed").exists()
 
 
-def test_the_installed_program_finds_what_it_ships_and_starts(unpacked: Path, tmp_path: Path) -> None:
-    code = (
-        "import syncsrv.shipped as s, syncsrv.cli.main as m, sys\n"
-        "print(s.folder('sample-repo'))\n"
-        "sys.argv = ['syncsrv', '--help']\n"
-        "m.main()\n"
-    )
+def test_the_installed_program_starts_and_finds_what_it_ships(unpacked: Path, tmp_path: Path) -> None:
     env = {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONPATH": str(unpacked)}  # comes before the checkout
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=tmp_path, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{unpacked}/syncsrv/data/sample-repo\n")
-    assert "sync" in done.stdout
+
+    def python(*arguments: str) -> str:
+        argv = [sys.executable, *arguments]
+        done = subprocess.run(argv, capture_output=True, text=True, env=env, cwd=tmp_path, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    where = python("-c", "from syncsrv.shipped import folder; print(folder('sample-repo'))")
+    assert where == f"{unpacked}/syncsrv/data/sample-repo\n"
+    assert "sync" in python("-m", "syncsrv", "--help")

@@ -12,29 +12,23 @@ import os
 import stat
 
 from syncsrv.apply.fault import Checkpoint
-from syncsrv.apply.file_errors import AttributesError, ForbiddenEntryError
+from syncsrv.apply.file_errors import AttributesError, ChangedError, ForbiddenEntryError
 from syncsrv.plan.tree import Entry, Kind
+from syncsrv.watch.reading import NotSettledError, carried_xattrs
 
 ACCESS_ACL = "system.posix_acl_access"
 DEFAULT_ACL = "system.posix_acl_default"
+CAPABILITY = "security.capability"
 
 _UNSUPPORTED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP})
 
 
-def is_carried(name: str) -> bool:
-    """Whether an extended attribute is configuration: labels of a security module and capabilities are not."""
-    return name.startswith("user.") or name in {ACCESS_ACL, DEFAULT_ACL}
-
-
-def read_attributes(handle: int) -> tuple[tuple[str, bytes], ...]:
-    """The carried extended attributes of an open file or directory, sorted by name; none where there can be none."""
+def read_attributes(handle: int) -> tuple[tuple[str, bytes], ...] | None:
+    """The extended attributes that a scan takes in as well; None where they change while they are read."""
     try:
-        names = os.listxattr(handle)
-    except OSError as error:
-        if error.errno in _UNSUPPORTED:
-            return ()
-        raise
-    return tuple((name, os.getxattr(handle, name)) for name in sorted(names) if is_carried(name))
+        return carried_xattrs(handle)
+    except NotSettledError:
+        return None
 
 
 def check_entry(path: bytes, entry: Entry, *, restoring: bool) -> None:
@@ -54,10 +48,18 @@ def check_entry(path: bytes, entry: Entry, *, restoring: bool) -> None:
     if entry.mode & forbidden and not restoring:
         raise ForbiddenEntryError(path, f"it carries a setuid or setgid bit ({entry.mode:04o})")
     for name, _ in entry.xattrs:
-        if not is_carried(name) or (name == DEFAULT_ACL and entry.kind is not Kind.DIRECTORY):
+        if not _may_be_set(name, entry.kind, restoring):
             raise ForbiddenEntryError(path, f"it carries the attribute {name}")
     if entry.xattrs and entry.kind is Kind.LINK:
         raise ForbiddenEntryError(path, "a link with extended attributes")
+
+
+def _may_be_set(name: str, kind: Kind, restoring: bool) -> bool:
+    if name == CAPABILITY:
+        return restoring and kind is Kind.FILE
+    if name == DEFAULT_ACL:
+        return kind is Kind.DIRECTORY
+    return name.startswith("user.") or name == ACCESS_ACL
 
 
 def set_owner(handle: int, uid: int, gid: int) -> None:
@@ -78,7 +80,10 @@ def set_exactly(handle: int, path: bytes, entry: Entry, uid: int, gid: int, chec
     set_owner(handle, uid, gid)
     checkpoint("attributes.owner")
     wanted = dict(entry.xattrs)
-    present = dict(read_attributes(handle))
+    found = read_attributes(handle)
+    if found is None:
+        raise ChangedError(path, "its extended attributes change")
+    present = dict(found)
     for name in present.keys() - wanted.keys():
         os.removexattr(handle, name)
         checkpoint("attributes.removed")

@@ -14,7 +14,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,9 +106,18 @@ class LiveFiles:
         return live == (self.as_here(path, entry) if entry else None)
 
     def missing_parents(self, paths: Iterable[bytes]) -> list[bytes]:
-        """Directories above ``paths`` that do not exist, parents first."""
+        """Directories above ``paths`` that do not exist, parents first.
+
+        What lies behind a link is not looked at: either an operation turns the link into a directory, or the first
+        that is prepared below it is refused.
+        """
         above = {parent for path in paths if path != CLUSTER_PATH for parent in parents(path)}
-        return [path for path in sorted(above) if self.observe(path) is None]
+        missing = []
+        for path in sorted(above):
+            with suppress(LinkInPathError):
+                if self.observe(path) is None:
+                    missing.append(path)
+        return missing
 
     def parent_entry(self) -> Entry:
         """What a directory above an area becomes where it has to be made: 0755 of whoever we are."""

@@ -8,6 +8,7 @@ The phases, and what a start finds to do:
 - ``prepared``: nothing live has changed; leftovers of temporaries may lie about. Undo.
 - ``writing``: live files change. Undo.
 - ``applied``: every path is written and main says so. Finish: services, known-good or confirmation, receipt.
+- ``reverting``: it was applied, did not serve well, and is being put back. Undo.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from pathlib import Path
 
 from syncsrv import durable
 from syncsrv.apply.fault import Checkpoint, no_checkpoint
-from syncsrv.apply.journal_format import Phase, Record, decode, encode
+from syncsrv.apply.journal_format import Confirm, JobKind, JournalFormatError, Phase, Record, decode, encode
 from syncsrv.errors import DamagedError, SyncsrvError
+
+__all__ = ["Confirm", "JobKind", "Journal", "JournalBusyError", "JournalFormatError", "Phase", "Record"]
 
 FILE_NAME = "journal.json"
 

@@ -40,6 +40,7 @@ class Phase(enum.StrEnum):
     PREPARED = "prepared"
     WRITING = "writing"
     APPLIED = "applied"
+    REVERTING = "reverting"
 
 
 class JobKind(enum.StrEnum):
@@ -95,6 +96,7 @@ class Record:
         phase: how far it has come.
         pre_image: commit of what was live before, held by main.
         wanted: id of the tree that shall be live, held by a job ref.
+        target: the commit that the tag names, or that is rolled back to; None where it is neither.
         main_expected: where main has to be for the commit of the result; None where there is none yet.
         tag: name of the tag that is applied; None for a commit.
         tag_object: its object.
@@ -118,6 +120,7 @@ class Record:
     started_utc: datetime
     operations: tuple[Operation, ...]
     phase: Phase = Phase.PREPARED
+    target: str | None = None
     main_expected: str | None = None
     tag: str | None = None
     tag_object: str | None = None
@@ -142,6 +145,7 @@ def encode(record: Record) -> bytes:
         "phase": record.phase.value,
         "pre_image": record.pre_image,
         "wanted": record.wanted,
+        "target": record.target,
         "main_expected": record.main_expected,
         "tag": record.tag,
         "tag_object": record.tag_object,
@@ -213,6 +217,7 @@ def _record(document: dict[str, Any]) -> Record:
         phase=fields.word("phase", Phase),
         pre_image=fields.text("pre_image", _OBJECT_ID),
         wanted=fields.text("wanted", _OBJECT_ID),
+        target=fields.text_or_none("target", _OBJECT_ID),
         main_expected=fields.text_or_none("main_expected", _OBJECT_ID),
         tag=fields.text_or_none("tag"),
         tag_object=fields.text_or_none("tag_object", _OBJECT_ID),

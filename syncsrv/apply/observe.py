@@ -97,10 +97,11 @@ def _read(handle: int, name: bytes, path: bytes, status: os.stat_result, owners:
         if identity(os.fstat(opened)) != identity(status):
             return None
         blob = _hash(opened, status.st_size) if is_file else ""
-        if blob is None:
+        xattrs = read_attributes(opened)
+        if blob is None or xattrs is None:
             return None
         kind = Kind.FILE if is_file else Kind.DIRECTORY
-        return Entry(kind, stat.S_IMODE(status.st_mode), user, group, blob, read_attributes(opened))
+        return Entry(kind, stat.S_IMODE(status.st_mode), user, group, blob, xattrs)
     finally:
         os.close(opened)
 

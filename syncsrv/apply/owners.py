@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from syncsrv.apply.file_errors import ForbiddenEntryError, UnknownOwnerError
 from syncsrv.plan.tree import Entry, Owner
+from syncsrv.watch import reading
 
 _NO_ID = 2**32 - 1
 
@@ -21,33 +22,21 @@ class Owners:
     """The user database of this host, as asked so far."""
 
     def __init__(self) -> None:
-        self._users: dict[int, Owner] = {}
-        self._groups: dict[int, Owner] = {}
-        self._uids: dict[str, int] = {}
-        self._gids: dict[str, int] = {}
+        self.forget()
 
     def forget(self) -> None:
         """Ask anew from here on."""
-        for kept in (self._users, self._groups, self._uids, self._gids):
-            kept.clear()
+        self._names = reading.Owners()
+        self._uids: dict[str, int] = {}
+        self._gids: dict[str, int] = {}
 
     def user(self, uid: int) -> Owner:
         """The owner that a uid is here; without a name where it has none."""
-        if uid not in self._users:
-            try:
-                self._users[uid] = Owner(pwd.getpwuid(uid).pw_name, uid)
-            except KeyError:
-                self._users[uid] = Owner("", uid)
-        return self._users[uid]
+        return self._names.user(uid)
 
     def group(self, gid: int) -> Owner:
         """The group that a gid is here; without a name where it has none."""
-        if gid not in self._groups:
-            try:
-                self._groups[gid] = Owner(grp.getgrgid(gid).gr_name, gid)
-            except KeyError:
-                self._groups[gid] = Owner("", gid)
-        return self._groups[gid]
+        return self._names.group(gid)
 
     def numbers(self, path: bytes, entry: Entry, *, restoring: bool = False) -> tuple[int, int]:
         """The uid and gid that an entry gets on this node.

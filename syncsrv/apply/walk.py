@@ -76,13 +76,12 @@ class Walker:
 
     Args:
         root: the managed root; it may be reached through links, since node.yaml names it.
-        cluster_file: where CLUSTER_PATH lies on this node; None where it is not written at all. A link is replaced
-            by nothing: the file that it points to is written, since the operator made it.
+        cluster_file: where CLUSTER_PATH lies on this node; None where it is not written at all.
     """
 
     def __init__(self, root: Path, cluster_file: Path | None) -> None:
         self._root = root
-        self._cluster_file = cluster_file.resolve() if cluster_file is not None else None
+        self._cluster_file = cluster_file
 
     @contextmanager
     def parent(self, path: bytes) -> Iterator[tuple[int, bytes]]:

@@ -14,17 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncsrv.apply.journal import Journal, JournalBusyError
-from syncsrv.apply.journal_format import (
-    FORMAT,
-    Confirm,
-    JobKind,
-    JournalFormatError,
-    Phase,
-    Record,
-    decode,
-    encode,
-)
+from syncsrv.apply.journal import Confirm, JobKind, Journal, JournalBusyError, JournalFormatError, Phase, Record
+from syncsrv.apply.journal_format import FORMAT, decode, encode
 from syncsrv.apply.operations import Op, Operation
 from syncsrv.errors import DamagedError
 
@@ -40,6 +31,7 @@ RECORD = Record(
         Operation(Op.META, b"etc/old"),
         Operation(Op.REMOVE, b"etc/old/\xc3\xa4"),
     ),
+    target="e" * 40,
     main_expected="c" * 40,
     tag="sync/000041",
     tag_object="d" * 40,
@@ -57,6 +49,7 @@ RECORD = Record(
 WRITTEN = """\
 {"format":1,"job":"20261123-7f3a","kind":"sync","phase":"prepared",\
 "pre_image":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","wanted":"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",\
+"target":"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee",\
 "main_expected":"cccccccccccccccccccccccccccccccccccccccc","tag":"sync/000041",\
 "tag_object":"dddddddddddddddddddddddddddddddddddddddd","areas":["proxy","dns"],"requested_by":"alice via fw1",\
 "via":"sync","reason":"Open port 8443 f\\u00fcr das Portal\\n","forced":["older"],\
@@ -81,13 +74,13 @@ def test_a_life(tmp_path: Path) -> None:
     assert journal.load() is None
     journal.begin(RECORD)
     assert journal.load() == RECORD
-    for phase in (Phase.WRITING, Phase.APPLIED):
+    for phase in (Phase.WRITING, Phase.APPLIED, Phase.REVERTING):
         assert journal.advance(phase) == replace(RECORD, phase=phase)
         assert Journal(tmp_path).load() == replace(RECORD, phase=phase)
     journal.remove()
     assert journal.load() is None
     assert list(tmp_path.iterdir()) == []
-    assert steps == ["journal.begun", "journal.writing", "journal.applied", "journal.removed"]
+    assert steps == ["journal.begun", "journal.writing", "journal.applied", "journal.reverting", "journal.removed"]
 
 
 def test_it_is_readable_by_its_owner_only(tmp_path: Path) -> None:

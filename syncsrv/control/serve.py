@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -76,6 +75,7 @@ class Server:
         self._limits = limits or Limits()
         self._lock = threading.Lock()
         self._closed = False
+        self._ending = threading.Event()
         self._listeners: list[tuple[socket.socket, Path, threading.Thread]] = []
         self._served: set[_Served] = set()
         self._workers: dict[Door, ThreadPoolExecutor] = {}
@@ -151,6 +151,7 @@ class Server:
         """Stop listening, end every connection, wait for the handlers."""
         with self._lock:
             self._closed = True
+            self._ending.set()
             listeners, self._listeners = self._listeners, []
             served = list(self._served)
             workers = list(self._workers.values())
@@ -178,7 +179,7 @@ class Server:
                 if self._closed:
                     return
                 log.warning("cannot accept a connection: %s", error)  # descriptors ran out: others must end first
-                time.sleep(0.1)
+                self._ending.wait(0.1)
                 continue
             with self._lock:
                 many = len(self._served) + len(self._starting) >= self._limits.connections

@@ -261,4 +261,3 @@ class _Once:
     def use(self, value: bytes, now: float) -> bool:
         until = self._until.pop(value, None)
         return until is not None and now < until
-

@@ -235,9 +235,7 @@ def test_a_login_of_another_shape_is_refused_although_it_is_signed(
 def test_a_signature_of_another_shape_is_refused(world: World, signature: bytes) -> None:
     authority = world.authority()
     authority.sign_kex(H)
-    assert "malformed" in refused(
-        lambda: authority.verify_client(login_blob(H, world.peer.public_blob), signature)
-    )
+    assert "malformed" in refused(lambda: authority.verify_client(login_blob(H, world.peer.public_blob), signature))
 
 
 @given(st.binary(max_size=300))

@@ -75,10 +75,25 @@ def load_node(directory: Path) -> Node:
     Raises:
         ConfigurationError: with every problem of node.yaml.
     """
-    node = _read_node(directory)
+    return _node_alone(_read_node(directory))
+
+
+def parse_node(text: bytes, name: str) -> Node:
+    """Read a node.yaml that is not in place.
+
+    Args:
+        text: the file's content.
+        name: what Problems call it.
+
+    Raises:
+        ConfigurationError: with every problem of it.
+    """
+    return _node_alone(read_shape(name, parse(text), Node, standins=_NODE_STANDINS))
+
+
+def _node_alone(node: Read[Node]) -> Node:
     findings = rules.check(node.value, None, None, node.unread, frozenset())
-    problems = [*node.problems]
-    problems += [problem for finding in findings for problem in _placed(finding, node)]
+    problems = [*node.problems, *(problem for finding in findings for problem in _placed(finding, node))]
     if node.value is None or any(problem.severity is Severity.ERROR for problem in problems):
         raise ConfigurationError(problems)
     return node.value

@@ -71,8 +71,15 @@ def _one_line(written: str) -> str:
     return written
 
 
+def _or_none_yet(data: Any) -> Any:
+    """A key whose content is all commented out says nothing yet."""
+    return {} if data is None else data
+
+
 def _listed(data: Any) -> Any:
-    """Only a list is a list: pydantic would also take a set or a mapping's keys."""
+    """Only a list is a list, or nothing yet: pydantic would also take a set or a mapping's keys."""
+    if data is None:
+        return ()
     if isinstance(data, list | tuple):
         return data
     raise ValueError("cannot be a single value: write a list, such as [a, b]")
@@ -204,14 +211,14 @@ class Node(_Shape):
     run_dir: OwnPath = Path("/run/syncsrv")
     ssh: Ssh = Ssh()
     web: Web = Web()
-    interfaces: dict[InterfaceName, Device] = {}
+    interfaces: Annotated[dict[InterfaceName, Device], BeforeValidator(_or_none_yet)] = {}
     carp: NodeCarp = NodeCarp()
     commands: Literal["guarded", "pinned"] = "guarded"
     users: Literal["from-master", "local"] = "from-master"
     secrets: Literal["local", "from-peer"] = "local"
     managers: Managers = Managers()
-    peers: dict[NodeName, Peer] = {}
-    variables: dict[VariableName, StrictStr] = {}
+    peers: Annotated[dict[NodeName, Peer], BeforeValidator(_or_none_yet)] = {}
+    variables: Annotated[dict[VariableName, StrictStr], BeforeValidator(_or_none_yet)] = {}
 
 
 class Extra(enum.StrEnum):
@@ -340,8 +347,8 @@ class Cluster(_Shape):
     cluster: Annotated[
         StrictStr, _named("the cluster's name", r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "letters, digits and `._-`")
     ]
-    areas: dict[AreaName, Area] = {}
-    services: dict[ServiceName, Service] = {}
+    areas: Annotated[dict[AreaName, Area], BeforeValidator(_or_none_yet)] = {}
+    services: Annotated[dict[ServiceName, Service], BeforeValidator(_or_none_yet)] = {}
     overrides: Annotated[tuple[Override, ...], BeforeValidator(_listed)] = ()
     vips: Annotated[tuple[Vip, ...], BeforeValidator(_listed)] = ()
     carp: Carp = Carp()

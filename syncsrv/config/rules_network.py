@@ -76,7 +76,7 @@ def _password(sight: Sight, vip: Vip, where: KeyPath) -> Iterator[Finding]:
         called = f"the secret {name}"
         password = None if sight.secrets is None else sight.secrets.get(name)
         if sight.secrets is not None and password is None:
-            hint = did_you_mean(name, sight.secrets) or f"; `syncsrv secret set {name}` stores it"
+            hint = did_you_mean(name, sight.secrets) or f"; add a line `{name}: PASSWORD` there (mode 0600)"
             yield in_cluster(*where)(f"cannot be found: secrets.yaml has no {name}{hint}")
     else:
         called, password = "it", vip.password

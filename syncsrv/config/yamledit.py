@@ -203,7 +203,7 @@ def _remove(text: str, document: Document, path: KeyPath) -> str:
     before = text[line:begin]
     if isinstance(path[-1], int):
         column = document.spots[path[:-1]].start.column - 1
-        while line and not (text[line : line + column].isspace() or not column) or text[line + column] != "-":
+        while line and (text[line : line + column].strip() or text[line + column] != "-"):
             line = text.rfind("\n", 0, line - 1) + 1
         before = text[line : line + column]
     if before.strip():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from syncsrv.apply.check import Checker
 from syncsrv.apply.files import LiveFiles
 from syncsrv.apply.hooks import Hooks
+from syncsrv.apply.journal import Journal, Record
 from syncsrv.apply.record import Recorder
 from syncsrv.clock import Clock
 from syncsrv.config.model import Cluster, Node, Power
@@ -37,6 +37,7 @@ class Order:
         cluster: the configuration that the plan is made from: the tag's; for a rollback the one then in force.
         areas: drawn from ``cluster``.
         chosen: names of the areas.
+        known: for a rollback the areas as the target drew them: what lies outside them is left alone.
         brought: per chosen area the commit of this node's main that the last sync made; absent where none did.
         fired: guards that the caller has found already (version, older, commands).
         force: guards that the operator overrides.
@@ -50,6 +51,7 @@ class Order:
     cluster: Cluster
     areas: Areas
     chosen: tuple[str, ...]
+    known: Areas | None = None
     brought: Mapping[str, str] = field(default_factory=dict)
     tag: str | None = None
     tag_object: str | None = None
@@ -92,7 +94,7 @@ class Parts:
     files: LiveFiles
     checker: Checker
     hooks: Hooks
-    journal_path: Path
+    journal: Journal
     clock: Clock
     cluster: Callable[[], Cluster]
     """The configuration in force."""
@@ -104,6 +106,8 @@ class Parts:
     """This cluster.yaml is on disk now and in force."""
     remember: Callable[[Order, str], None]
     """The order is applied and main is this commit: kept on disk before the journal goes."""
+    remember_again: Callable[[Record, str], None]
+    """The same at start, for an order that only the journal remembers."""
     unproven: Callable[[bool], None]
     """Demote this node while it is between two states; acknowledged when it returns."""
 

@@ -11,6 +11,8 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from syncsrv.plan.verdict import Situation
+
 PROTOCOL = 1
 """Raised when an old peer would misunderstand a new one; unequal protocols never talk (not forcible)."""
 
@@ -218,22 +220,28 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a node tells its peers about itself; the words of ``Status.peers`` are decided by who hears it."""
+    """What a node tells its peers about itself; the word for it is decided by who hears it.
+
+    Attributes:
+        situation: what its own verdict is made from, without what only its master knows.
+        applied: area to the commit that the tag applied there names.
+        pending: on a master, what each of its backups is behind.
+        people: a digest of names, roles, hashes and keys; a backup asks for them when it changes.
+    """
 
     node: str
     role: str
     version: str
     head: str | None
-    sync: SyncInfo
+    situation: Situation
+    areas: Mapping[str, str]
     applied: Mapping[str, str]
-    """Area to the commit that the tag applied there names."""
+    known_good: str | None
     services: tuple[ServiceInfo, ...]
     vips: tuple[VipInfo, ...]
     demotion: Demotion
     pending: Mapping[str, Pending]
-    """For a master: what each of its backups is behind."""
     people: str = ""
-    """A digest of names, roles, hashes and keys; a backup asks for them when it changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,11 +383,12 @@ class FetchRequest:
 
 @dataclass(frozen=True, slots=True)
 class FetchReply:
-    """What the pack that follows brings; ``tag`` is the tag's name, empty where there is none."""
+    """What the pack that follows brings; ``tag`` is the tag's name, empty where there is none; ``head`` is main."""
 
     tag: str
     object: str
     head: str | None
+    version: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,7 @@ from dataclasses import dataclass
 from syncsrv.config.model import Cluster, Node
 from syncsrv.plan.diff import Change
 from syncsrv.plan.tree import Kind, Tree, is_below, show_path
-
-SHOWN = 5
-"""How many paths or commands a sentence names before it counts the rest."""
-
+from syncsrv.plan.words import listed
 
 class Guard(enum.StrEnum):
     """The names that ``--force`` takes."""
@@ -45,13 +42,6 @@ class Fired:
     guard: Guard
     saw: str
     remedy: str
-
-
-def listed(items: Iterable[str]) -> str:
-    """``a, b, c and 4 more``."""
-    shown = list(items)
-    rest = len(shown) - SHOWN
-    return ", ".join(shown[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def mass_deletion(changes: Iterable[Change], live: Tree, area_names: Mapping[bytes, str]) -> Fired | None:

@@ -8,12 +8,15 @@ Parents of an area are not in the tree; every directory inside an area is.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 CLUSTER_PATH = b".syncsrv/cluster.yaml"
 """Where the tree keeps cluster.yaml, the built-in area ``cluster``."""
+
+_ESCAPED = re.compile(rb"\\x(5c|[89a-f][0-9a-f])")
 
 
 class Kind(enum.StrEnum):
@@ -78,13 +81,18 @@ Tree: TypeAlias = Mapping[bytes, Entry]
 
 
 def show_path(path: bytes) -> str:
-    """A path for people and for JSON: ``/etc/nginx/nginx.conf``, bytes that are not UTF-8 as surrogates (os.fsdecode)."""
-    return "/" + path.decode("utf-8", "surrogateescape")
+    """A path for people, JSON and YAML: ``/etc/nginx/nginx.conf``; bytes that are not UTF-8 as ``\\xff``.
+
+    Text in between must be valid Unicode everywhere it goes, so surrogates would not do. A literal backslash before an
+    ``x`` is shown as ``\\x5c``, so that tree_path finds the same bytes again.
+    """
+    return "/" + path.replace(b"\\x", b"\\x5cx").decode("utf-8", "backslashreplace")
 
 
 def tree_path(shown: str) -> bytes:
     """The inverse of show_path, for configuration and the command line."""
-    return shown.strip("/").encode("utf-8", "surrogateescape")
+    raw = shown.strip("/").encode("utf-8", "surrogateescape")
+    return _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), raw)
 
 
 def is_below(path: bytes, top: bytes) -> bool:

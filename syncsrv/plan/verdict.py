@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from syncsrv.plan.guards import listed
+from syncsrv.plan.words import counted, listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +172,8 @@ def _last(now: Situation, result: str) -> Sentence | None:
 def _changes_pending(now: Situation) -> Sentence | None:
     if not now.pending:
         return None
-    commits = f"{now.behind} commit{'' if now.behind == 1 else 's'} since {now.applied_tag}"
-    return Sentence(f"{commits}, in {', '.join(now.pending)}", "`syncsrv diff`, then `syncsrv sync`")
+    commits = counted(now.behind, "commit")
+    return Sentence(f"{commits} since {now.applied_tag}, in {', '.join(now.pending)}", "`syncsrv diff`, then `syncsrv sync`")
 
 
 def _in_sync(now: Situation) -> Sentence | None:

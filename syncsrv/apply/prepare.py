@@ -1,0 +1,162 @@
+"""All of a run that changes nothing: plan, guards, checks. The dry run ends here, the run goes on from here.
+
+Both come from the same plan; so a preview cannot promise what the run does not do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from syncsrv.apply.check import CheckResult
+from syncsrv.apply.order import CannotApplyError, Order, Outcome, Parts, overridden
+from syncsrv.apply.record import UNSAVED
+from syncsrv.apply.steps import Steps
+from syncsrv.config.model import OnChange
+from syncsrv.plan import guards
+from syncsrv.plan.areas import CLUSTER_AREA
+from syncsrv.plan.diff import Difference, compare, deletions, restrict
+from syncsrv.plan.make import Obstacle, Plan, Wanted, allowed_tops, make_plan
+from syncsrv.plan.tree import Entry, Kind, show_path
+from syncsrv.plan.words import SHOWN, counted, listed
+from syncsrv.services.order import concerned
+
+TEXT_LIMIT = 1024 * 1024
+"""Bytes of a changed file up to which the lock-out guard reads it."""
+
+WORDS_KEPT = 4000
+"""Characters of a failed check's output that the reason repeats; its step has all of it."""
+
+TEXTS_READ = 2000
+"""Changed files that the lock-out guard reads at most; more than that is mass anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan and what on this node it would overwrite that a sync had brought and somebody changed since."""
+
+    plan: Plan
+    drifted: tuple[bytes, ...]
+
+
+def plan(parts: Parts, order: Order) -> Planned:
+    """What the order would change, from the disk as it is now.
+
+    Raises:
+        CannotApplyError: for what nothing can force.
+    """
+    recorder = parts.recorder
+    live = recorder.scan(order.areas.restricted(order.chosen))
+    target = dict(recorder.tree(order.target))
+    if order.known is not None:
+        known = order.known.area_of
+        target = {path: entry for path, entry in target.items() if known(path) is not None}
+        target.update({path: entry for path, entry in live.entries.items() if known(path) is None})
+    drifted: list[bytes] = []
+    brought: set[bytes] = set()
+    for area, commit in order.brought.items():
+        applied = restrict(recorder.tree(commit), (area,), order.areas.area_of)
+        now = restrict(live.entries, (area,), order.areas.area_of)
+        brought.update(applied)
+        drifted += [change.path for change in compare(applied, now, order.areas.area_of)]
+    made = make_plan(
+        Wanted(
+            target=target,
+            areas=order.areas,
+            chosen=order.chosen,
+            extra={name: area.extra for name, area in order.cluster.areas.items()},
+            live=live.entries,
+            obstacles=tuple(
+                Obstacle(one.path, one.detail or one.reason.value, one.reason in UNSAVED) for one in live.left_out
+            ),
+            brought=frozenset(brought),
+            allow=allowed_tops(parts.node.allow),
+        )
+    )
+    unknown = parts.files.owners.unknown({change.path: change.new for change in made.changes if change.new})
+    refusals = [*made.refusals, *(error.message for error in unknown)]
+    if refusals:
+        raise CannotApplyError("; ".join(refusals[:SHOWN]), "nothing was changed; no guard can force this")
+    return Planned(made, tuple(drifted))
+
+
+def describe(made: Plan) -> str:
+    """``3 files added, 1 changed, 2 deleted: /etc/a, /etc/b and 4 more``."""
+    if not made.changes:
+        return "nothing differs"
+    kinds = [change.difference for change in made.changes]
+    added, removed = kinds.count(Difference.ADDED), deletions(made.changes)
+    rest = len(kinds) - added - kinds.count(Difference.REMOVED)
+    parts = [f"{added} added" if added else "", f"{rest} changed" if rest else "", f"{removed} deleted" if removed else ""]
+    said = ", ".join(part for part in parts if part) or counted(len(kinds), "directory") + " removed"
+    return f"{said}: {listed(show_path(change.path) for change in made.changes)}"
+
+
+def guard(parts: Parts, order: Order, planned: Planned, steps: Steps) -> Outcome | None:
+    """Every guard that fires; an outcome where one stands."""
+    made = planned.plan
+    with steps.step("guards") as step:
+        area_names = {path: str(order.areas.area_of(path)) for path in made.live}
+        found = [
+            *order.fired,
+            guards.mass_deletion(made.changes, made.live, area_names),
+            guards.drift(planned.drifted, made.changes) if order.kind == "sync" else None,
+            guards.lock_out(made.changes, _texts(parts, made), parts.node),
+        ]
+        fired = [one for one in found if one is not None]
+        standing = [one for one in fired if not overridden(one.guard, order, parts.node.commands == "pinned")]
+        for one in fired:
+            step.say(f"{one.guard}{'' if one in standing else ' (overridden)'}: {one.saw}")
+        if not standing:
+            return None
+        step.result = "failed"
+    return Outcome(
+        "refused",
+        "; ".join(f"{one.guard}: {one.saw}" for one in standing),
+        "; ".join(one.remedy for one in standing),
+        tuple(one.guard.value for one in standing),
+        changes=made.changes,
+    )
+
+
+def _texts(parts: Parts, made: Plan) -> dict[bytes, tuple[bytes, bytes]]:
+    store = parts.recorder.store
+
+    def text(entry: Entry | None) -> bytes:
+        if entry is None or entry.kind is not Kind.FILE or store.blob_size(entry.blob) > TEXT_LIMIT:
+            return b""
+        return store.blob(entry.blob)
+
+    return {change.path: (text(change.old), text(change.new)) for change in made.changes[:TEXTS_READ]}
+
+
+def check(parts: Parts, order: Order, made: Plan, steps: Steps) -> None:
+    """Run the check of every changed area over the stage: what this node would have.
+
+    Raises:
+        CannotApplyError: one failed; with its own words.
+    """
+    changed = {change.area for change in made.changes}
+    argvs = {name: area.check for name, area in order.cluster.areas.items() if name in changed and area.check}
+    if not argvs:
+        return
+    tops = {name: order.areas.tops(name) for name in order.chosen if name != CLUSTER_AREA}
+    failed: list[CheckResult] = []
+    for result in parts.checker.run(made.result, made.live, tops, argvs):
+        steps.add(f"check {result.area}", "done" if result.ok else "failed", result.seconds, result.shown())
+        if not result.ok:
+            failed.append(result)
+    if failed:
+        raise CannotApplyError(
+            "; ".join(f"cannot apply area {one.area}: {_words(one)}" for one in failed),
+            f"nothing was changed on this node; {failed[0].remedy}",
+        )
+
+
+def _words(result: CheckResult) -> str:
+    said = result.output.strip()[:WORDS_KEPT]
+    return f"its check `{result.command}` {result.why}" + (f": {said}" if said else "")
+
+
+def service_wishes(order: Order, made: Plan) -> dict[str, OnChange]:
+    """What each service wants after these changes."""
+    return concerned(order.cluster.areas, order.cluster.services, {change.area for change in made.changes})

@@ -1,0 +1,105 @@
+"""``syncsrv user``: who may log in, with which role, keys and tokens."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from syncsrv.cli.output import Settings, pass_settings, printable, table
+from syncsrv.cli.where import client
+from syncsrv.errors import UsageError
+
+CALL_S = 30.0
+ROLES = click.Choice(["viewer", "operator", "admin"])
+
+
+@click.group()
+def command() -> None:
+    """Add, list, change and remove users."""
+
+
+@command.command()
+@click.argument("name")
+@click.option("--role", type=ROLES, required=True)
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.option("--ssh-key", type=click.Path(path_type=Path, dir_okay=False), help="File with a public ssh-ed25519 key.")
+@pass_settings
+def add(settings: Settings, name: str, role: str, password_stdin: bool, ssh_key: Path | None) -> None:
+    """Add a user, or change one: role, password, one more key."""
+    body = {
+        "name": name,
+        "role": role,
+        "password": _password(name) if password_stdin else None,
+        "ssh_key": ssh_key.read_text().strip() if ssh_key else None,
+    }
+    _show(settings, _call(settings, "user-add", body))
+
+
+@command.command("list")
+@pass_settings
+def list_(settings: Settings) -> None:
+    """List the users."""
+    _show(settings, _call(settings, "user-list", {}))
+
+
+@command.command()
+@click.argument("name")
+@pass_settings
+def remove(settings: Settings, name: str) -> None:
+    """Remove a user with all keys and tokens."""
+    _show(settings, _call(settings, "user-remove", {"name": name}))
+
+
+@command.command()
+@click.argument("name")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@pass_settings
+def passwd(settings: Settings, name: str, password_stdin: bool) -> None:
+    """Set a user's password."""
+    if not password_stdin and not sys.stdin.isatty():
+        raise UsageError("cannot ask for a password: there is no terminal", "use --password-stdin")
+    _show(settings, _call(settings, "user-passwd", {"name": name, "password": _password(name)}))
+
+
+@command.command()
+@click.argument("name")
+@pass_settings
+def token(settings: Settings, name: str) -> None:
+    """Make a token for the API; it is shown once."""
+    reply = _call(settings, "user-token", {"name": name})
+    settings.show(reply, lambda: str(reply["token"]))
+
+
+def _password(name: str) -> str:
+    if sys.stdin.isatty():
+        password: str = click.prompt(f"Password of {name}", hide_input=True, confirmation_prompt=True)
+        return password
+    return sys.stdin.readline().rstrip("\n")
+
+
+def _call(settings: Settings, verb: str, body: dict[str, Any]) -> dict[str, Any]:
+    with client(settings) as core:
+        return core.call(verb, body, deadline_s=CALL_S)
+
+
+def _show(settings: Settings, reply: dict[str, Any]) -> None:
+    rows = [
+        (
+            one["name"],
+            one["role"],
+            "password" if one["password"] else "no password",
+            f"{len(one['keys'])} keys",
+            f"{one['tokens']} tokens",
+            "" if one["local"] else "from the master",
+        )
+        for one in reply["users"]
+    ]
+    settings.show(reply, lambda: printable_rows(rows))
+
+
+def printable_rows(rows: list[tuple[str, ...]]) -> str:
+    """The users as a table."""
+    return table([[printable(cell) for cell in row] for row in rows]) or "No user."

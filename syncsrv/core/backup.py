@@ -1,0 +1,294 @@
+"""The backup's half of a sync: fetch the tag, verify it, and let the engine make this node equal to it.
+
+The backup pulls; nothing is ever written here because another node says so, but for what a pinned, signed, unmoved
+tag holds, below the roots that this node allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from syncsrv.apply.order import CannotApplyError, Order, Outcome
+from syncsrv.apply.steps import Steps
+from syncsrv.clock import rfc3339
+from syncsrv.config.load import ConfigurationError, parse_cluster
+from syncsrv.config.model import Cluster, Power, Role
+from syncsrv.control.codec import decode_reply
+from syncsrv.control.serve import Caller
+from syncsrv.control.verbs import VERBS, FetchReply, NodeResult, PullRequest, SyncRequest
+from syncsrv.core.jobs import Job
+from syncsrv.core.parts import Core, author, power_of, requested_by
+from syncsrv.core.receipts import receipt
+from syncsrv.core.state import Applied, SyncState
+from syncsrv.errors import SyncsrvError, UnreachableError, UsageError
+from syncsrv.plan import guards
+from syncsrv.plan.guards import Fired
+from syncsrv.plan.tree import CLUSTER_PATH
+from syncsrv.plan.verdict import Last
+from syncsrv.plan.words import listed
+from syncsrv.store.exchange import Incoming
+from syncsrv.store.tags import BadTagError, SyncTag, verify_tag
+from syncsrv.version import __version__
+
+TAGS = "refs/tags/"
+DRY_RUN = "dry-run/"
+"""How the inner name of a tag begins that must never be applied."""
+FETCH_S = 600.0
+CALL_S = 10.0
+
+
+class WrongRoleError(UsageError):
+    """This node's role does not fit what was asked."""
+
+    code = "wrong-role"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A tag to apply.
+
+    Attributes:
+        master: the node that it is fetched from.
+        tag: its name, empty for the newest of the master.
+        tag_object: its object id, empty for the newest.
+        areas: what of it; empty for all its areas.
+    """
+
+    master: str
+    tag: str
+    tag_object: str
+    areas: tuple[str, ...]
+
+
+def pull(core: Core, request: PullRequest, caller: Caller) -> Job:
+    """A master asks this node to pull a tag.
+
+    Raises:
+        WrongRoleError: this node is a master itself.
+    """
+    if core.role is Role.MASTER:
+        raise WrongRoleError(
+            f"cannot synchronize {core.node}: its role is master", "two masters: make one of them backup in node.yaml"
+        )
+    assert caller.node is not None
+    offer = Offer(caller.node, request.tag, request.tag_object, request.areas)
+    return _start(core, offer, request, caller)
+
+
+def sync(core: Core, request: SyncRequest, caller: Caller) -> Job:
+    """``syncsrv sync`` on a backup: its master's newest tag, or the newest that it has verified when that is away."""
+    if request.nodes and request.nodes != (core.node,):
+        raise WrongRoleError(
+            f"cannot synchronize {listed(request.nodes)}: this is the backup {core.node}", "ask the master for others"
+        )
+    master = _master(core)
+    tag = tag_object = ""
+    if request.rev:
+        tag = request.rev if request.rev.startswith("sync/") else f"sync/{request.rev}"
+        tag_object = core.store.ref(TAGS + tag) or ""
+        if not tag_object:
+            raise UsageError(f"cannot synchronize to {request.rev}: no such tag here", "`syncsrv log` shows the tags")
+    offer = Offer(master, tag, tag_object, request.areas)
+    asked = PullRequest(
+        tag, tag_object, request.areas, request.reason, request.dry_run, request.restart_all,
+        request.confirm_within_s, request.force,
+    )
+    return _start(core, offer, asked, caller)
+
+
+def _master(core: Core) -> str:
+    heard = core.book.now()
+    masters = [name for name, one in heard.items() if one.facts is not None and one.facts.role == Role.MASTER.value]
+    if len(masters) == 1 or len(heard) == 1:
+        return masters[0] if masters else next(iter(heard))
+    if not heard:
+        raise UsageError("cannot synchronize: no master is configured", "write it into `peers:` of node.yaml")
+    raise UsageError(
+        "cannot synchronize: " + (f"{listed(masters)} all say master" if masters else "no peer says that it is master"),
+        "see `syncsrv status`; exactly one node has `role: master`",
+    )
+
+
+def _start(core: Core, offer: Offer, request: PullRequest, caller: Caller) -> Job:
+    return core.jobs.start(
+        "sync", requested_by(caller), core.node, lambda job: {core.node: _work(core, offer, request, caller, job)}
+    )
+
+
+def _work(core: Core, offer: Offer, request: PullRequest, caller: Caller, job: Job) -> NodeResult:
+    steps = Steps(job.id, core.clock, lambda step: job.publish(core.node, step))
+    job.on_abort.append(steps.abort)
+    if not request.dry_run:
+        core.live.changing_job = job.id
+    blocked = False
+    try:
+        with core.recorder.lock:
+            outcome = _run(core, offer, request, caller, job, steps)
+    except UnreachableError as error:
+        return NodeResult("unreachable", error.message, error.remedy, steps=tuple(steps.done))
+    except SyncsrvError as error:
+        blocked = isinstance(error, BadTagError)
+        outcome = Outcome("failed", error.message, error.remedy)
+    finally:
+        core.live.changing_job = None
+    if not request.dry_run:
+        _remember(core, job, outcome, blocked=blocked)
+        receipt(core, job, "sync", outcome, steps, tag=job.tag)
+    core.book.refresh(offer.master)
+    return NodeResult(outcome.result, outcome.reason, outcome.remedy, outcome.guards, tuple(steps.done))
+
+
+def _remember(core: Core, job: Job, outcome: Outcome, *, blocked: bool) -> None:
+    """How it ended; a refusal does not hide that the run before it failed."""
+    result = "blocked" if blocked else "rolled_back" if outcome.put_back else outcome.result
+    last = core.state.now.last
+    if result == "refused" and last is not None and last.result in {"failed", "rolled_back", "blocked"}:
+        return
+    now = Last(job.id, result, rfc3339(core.clock.utc()), outcome.reason, outcome.remedy)
+    core.state.save(replace(core.state.now, last=now))
+
+
+def _run(core: Core, offer: Offer, request: PullRequest, caller: Caller, job: Job, steps: Steps) -> Outcome:
+    steps.check_abort()
+    tag_name, tag_object, theirs = _fetch(core, offer, job, steps)
+    with steps.step("verify") as step:
+        tag = _verify(core, tag_name, tag_object, job, keep=not request.dry_run)
+        step.say(f"{tag.name}: commit {tag.commit[:10]}, signed by {tag.node}, asked for by {tag.requested_by}")
+    job.tag = tag.name if tag.name.startswith("sync/") else None
+    cluster = _cluster(core, tag.commit)
+    chosen = _chosen(offer.areas, tag)
+    order = Order(
+        job=job.id,
+        kind="sync",
+        target=tag.commit,
+        cluster=cluster,
+        areas=core.areas(cluster),
+        chosen=chosen,
+        brought={name: one.result for name, one in core.state.now.applied.items() if name in chosen},
+        tag=tag.name,
+        tag_object=tag_object,
+        person=author(core, caller),
+        requested_by=requested_by(caller),
+        reason=request.reason or tag.reason,
+        fired=_fired(core, cluster, tag, theirs),
+        force=frozenset(request.force),
+        power=power_of(caller),
+        remote=caller.node is not None,
+        dry_run=request.dry_run,
+        restart_all=request.restart_all,
+    )
+    return core.engine.run(order, steps)
+
+
+def _fetch(core: Core, offer: Offer, job: Job, steps: Steps) -> tuple[str, str, str]:
+    """Bring the tag's closure here; the tag's name, its object and the master's version."""
+    with steps.step("fetch") as step:
+        haves = [commit for name in ("refs/heads/main", *core.store.refs("refs/remotes/")) if (commit := core.store.ref(name))]
+        body = {"want": "tag", "tag_object": offer.tag_object, "haves": [*haves, *_tagged(core)]}
+        try:
+            stream = core.link.stream(offer.master, "fetch", body, deadline_s=FETCH_S)
+            reply = decode_reply(VERBS["fetch"], stream.reply())
+            assert isinstance(reply, FetchReply)
+            incoming = Incoming(core.store, core.live.config.node.state_dir / "quarantine")
+            with incoming:
+                for chunk in stream:
+                    incoming.feed(chunk)
+                objects = incoming.finish([reply.object], ref=f"refs/syncsrv/quarantine/{job.id}")
+        except UnreachableError as error:
+            return _newest_here(core, offer, step.say, error)
+        step.say(f"{reply.tag or 'dry run'} from {offer.master}: {objects} objects")
+        if reply.head and core.store.has(reply.head):
+            ref = f"refs/remotes/{offer.master}/main"
+            core.store.move_ref(ref, reply.head, core.store.ref(ref))
+        return offer.tag or reply.tag, reply.object, reply.version
+
+
+def _tagged(core: Core) -> list[str]:
+    return [one.commit for one in core.state.now.applied.values()]
+
+
+def _newest_here(core: Core, offer: Offer, say: object, error: UnreachableError) -> tuple[str, str, str]:
+    """The master is away: the newest tag that was verified here."""
+    known = sorted(core.store.refs("refs/tags/sync/").items())
+    if offer.tag and offer.tag_object:
+        known = [(TAGS + offer.tag, offer.tag_object)]
+    if not known:
+        raise error
+    name, tag_object = known[-1]
+    assert callable(say)
+    say(f"{offer.master} is away ({error.message}); {name.removeprefix(TAGS)} was verified here before")
+    return name.removeprefix(TAGS), tag_object, __version__
+
+
+def _verify(core: Core, name: str, tag_object: str, job: Job, *, keep: bool) -> SyncTag:
+    """Believe the tag, or raise; only then does a ref outside quarantine move."""
+    quarantine = f"refs/syncsrv/quarantine/{job.id}"
+    try:
+        tag, signer = verify_tag(core.store, tag_object, name, core.keys())
+        if tag.name.startswith(DRY_RUN):
+            if keep:
+                raise BadTagError(tag.name, "it was signed for a dry run only", "synchronize again from the master")
+            return tag
+        core.tags.check(tag.name, tag_object, signer)
+        if keep:
+            core.tags.record(tag.name, tag_object, signer)
+            if core.store.ref(TAGS + tag.name) is None:
+                core.store.move_ref(TAGS + tag.name, tag_object, None)
+        return tag
+    finally:
+        held = core.store.ref(quarantine)
+        if held is not None:
+            core.store.move_ref(quarantine, None, held)
+
+
+def _cluster(core: Core, commit: str) -> Cluster:
+    """The tag's cluster.yaml, checked as ``syncsrv check`` would with this node's other files."""
+    entry = core.store.read_tree(commit).get(CLUSTER_PATH)
+    if entry is None:
+        raise CannotApplyError(f"cannot apply {commit[:10]}: it has no cluster.yaml", "tag a later commit")
+    config = core.live.config
+    try:
+        return parse_cluster(core.store.blob(entry.blob), "cluster.yaml", config.node, config.secrets)
+    except ConfigurationError as error:
+        raise CannotApplyError(
+            f"cannot apply area cluster: the tag's cluster.yaml is not valid on this node: {error.message}",
+            "mend it on the master (or what it needs in this node's node.yaml), then synchronize again",
+        ) from error
+
+
+def _chosen(asked: tuple[str, ...], tag: SyncTag) -> tuple[str, ...]:
+    for name in asked:
+        if name not in tag.areas:
+            raise UsageError(
+                f"cannot synchronize area {name}: {tag.name} was made for {', '.join(tag.areas)}",
+                "ask the master for a tag with that area",
+            )
+    return asked or tag.areas
+
+
+def _fired(core: Core, cluster: Cluster, tag: SyncTag, theirs: str) -> tuple[Fired, ...]:
+    """The guards that need more than the plan to see."""
+    found = [guards.version(__version__, theirs)]
+    applied = core.state.now.newest
+    if applied is not None:
+        found.append(guards.commands(core.cluster, cluster))
+        is_older = applied.commit != tag.commit and core.store.has(applied.commit)
+        found.append(
+            guards.older(is_older and core.store.is_ancestor(tag.commit, applied.commit), tag.name, applied.tag)
+        )
+    return tuple(one for one in found if one is not None)
+
+
+def applied_by(state: SyncState, order: Order, commit: str) -> SyncState:
+    """What the node remembers once an order is applied and main is ``commit``."""
+    if order.kind != "sync":
+        told = f"to {order.target[:10]} by {order.requested_by}" + (f": {order.reason}" if order.reason else "")
+        return replace(state, rolled_back_here=told)
+    assert order.tag is not None and order.tag_object is not None
+    now: Mapping[str, Applied] = {
+        name: Applied(order.tag, order.tag_object, order.target, commit) for name in order.chosen
+    }
+    return replace(state, applied={**state.applied, **now}, rolled_back_here=None)
+
+

@@ -1,0 +1,162 @@
+"""This node's own state, gathered for its status and for what it tells its peers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from syncsrv.clock import rfc3339
+from syncsrv.config.model import Role
+from syncsrv.control.verbs import Demotion, Facts, HeadInfo, LeftOutInfo, Pending, ServiceInfo, Status
+from syncsrv.core import status as statuses
+from syncsrv.core.parts import Core
+from syncsrv.plan.tree import show_path
+from syncsrv.plan.verdict import Sentence, Situation
+from syncsrv.services.base import ServiceStatus
+from syncsrv.apply.settle import KNOWN_GOOD
+from syncsrv.version import __version__
+from syncsrv.watch.scan import LeftOut, Reason
+
+
+def status(core: Core) -> Status:
+    """What ``syncsrv status`` shows; asks no peer."""
+    return statuses.build(known(core), core.book.now(), core.clock.monotonic())
+
+
+def facts(core: Core) -> Facts:
+    """What a peer that polls this node is told."""
+    us = known(core)
+    applied = {area: one.commit for area, one in core.state.now.applied.items()}
+    return Facts(
+        node=us.node,
+        role=us.role.value,
+        version=__version__,
+        head=us.head.commit if us.head else None,
+        situation=us.situation,
+        areas=us.areas,
+        applied=applied,
+        known_good=us.known_good,
+        services=us.services,
+        vips=(),
+        demotion=Demotion(),
+        pending=us.pending,
+        people=core.people.shared().digest if us.role is Role.MASTER else "",
+    )
+
+
+def known(core: Core) -> statuses.Known:
+    """Everything that this node knows about itself now."""
+    head = core.recorder.head()
+    is_master = core.role is Role.MASTER
+    last_tag, tagged, areas = _last_tag(core)
+    if not is_master:
+        areas = {area: one.tag for area, one in core.state.now.applied.items()}
+    all_areas = core.areas()
+    untagged = core.lag.commits_since(tagged, head, all_areas, all_areas.names) if head and is_master else 0
+    return statuses.Known(
+        node=core.node,
+        role=core.role,
+        cluster=core.cluster.cluster,
+        head=_head(core, head),
+        last_tag=last_tag,
+        untagged=untagged,
+        situation=situation(core, head),
+        areas=areas,
+        known_good=core.store.ref(KNOWN_GOOD),
+        pending=_pending(core, head) if is_master and head else {},
+        services=tuple(service_info(one) for one in core.readings()),
+        jobs=tuple(job.info() for job in core.jobs.recent()),
+        left_out=left_out(core.live.left_out),
+        notices=_notices(core),
+    )
+
+
+def _head(core: Core, head: str | None) -> HeadInfo | None:
+    if head is None:
+        return None
+    info = core.store.read_commit(head)
+    return HeadInfo(head, rfc3339(info.at_utc), info.subject)
+
+
+def _last_tag(core: Core) -> tuple[str | None, str | None, Mapping[str, str]]:
+    """The newest tag here, the commit it names, and per area the newest tag that has it."""
+    areas: dict[str, str] = {}
+    newest: tuple[str, str] | None = None
+    for tag in core.tags_here():
+        newest = (tag.name, tag.commit)
+        areas.update(dict.fromkeys(tag.areas, tag.name))
+    return (newest[0], newest[1], areas) if newest else (None, None, areas)
+
+
+def situation(core: Core, head: str | None) -> Situation:
+    """This node's situation, without what only its master knows."""
+    now = core.state.now
+    newest = now.newest
+    last = now.last
+    blocked = Sentence(last.reason, last.remedy) if last is not None and last.result == "blocked" else None
+    return Situation(
+        node=core.node,
+        peers=len(core.live.config.node.peers),
+        job=core.live.changing_job,
+        blocked=blocked,
+        applied_tag=newest.tag if newest else None,
+        drift=_drift(core, head) if head and core.role is Role.BACKUP else {},
+        rolled_back_here=now.rolled_back_here,
+        last=last,
+    )
+
+
+def _drift(core: Core, head: str) -> dict[str, tuple[str, ...]]:
+    """Per area what is live now and was not what the last sync left."""
+    areas = core.areas()
+    found = {}
+    for area, one in core.state.now.applied.items():
+        paths = core.lag.changed(one.result, head, area, areas)
+        if paths:
+            found[area] = tuple(show_path(path) for path in paths)
+    return found
+
+
+def _pending(core: Core, head: str) -> dict[str, Pending]:
+    """What each backup has not, from what it last said is applied there."""
+    areas = core.areas()
+    found = {}
+    for name, heard in core.book.now().items():
+        if heard.facts is None:
+            continue
+        applied = heard.facts.applied
+        differing = core.lag.differing(applied, head, areas)
+        oldest = min((heard.facts.areas[area] for area in applied), default=None)
+        since = next((applied[area] for area in applied if heard.facts.areas[area] == oldest), None)
+        names = tuple(area for area in areas.names if area in applied) or areas.names
+        found[name] = Pending(differing, core.lag.commits_since(since, head, areas, names))
+    return found
+
+
+def left_out(found: tuple[LeftOut, ...]) -> tuple[LeftOutInfo, ...]:
+    """What is in an area but not in the history, without what is excluded on purpose."""
+    return tuple(
+        LeftOutInfo(show_path(one.path), one.area, one.reason.value, one.detail)
+        for one in found
+        if one.reason is not Reason.EXCLUDED
+    )
+
+
+def service_info(reading: ServiceStatus) -> ServiceInfo:
+    """A service as the table has it."""
+    return ServiceInfo(
+        name=reading.name,
+        state=reading.state.value,
+        since=rfc3339(reading.since_utc) if reading.since_utc else None,
+        pid=reading.pid,
+        restart_pending=reading.restart_pending,
+        health=reading.health.value,
+        reason=reading.reason,
+    )
+
+
+def _notices(core: Core) -> tuple[str, ...]:
+    live = core.live
+    said = [live.cluster_problem, live.watch_problem, *core.notices()]
+    if live.config.cluster.vips:
+        said.append("vips are configured, and this version does not serve them yet")
+    return tuple(one for one in said if one)

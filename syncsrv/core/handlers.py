@@ -1,0 +1,136 @@
+"""What core does for each verb: the request's dataclass in, the reply's out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from syncsrv.config.model import Role
+from syncsrv.control import verbs
+from syncsrv.control.dispatch import Call, Caller, Handler, Streamed
+from syncsrv.core import actions, backup, facts, master, rollback, views
+from syncsrv.core.parts import Core, author
+from syncsrv.errors import UsageError
+from syncsrv.plan.tree import show_path, tree_path
+from syncsrv.apply.record import NotRecordedError, UNSAVED
+from syncsrv.store.exchange import closure
+from syncsrv.plan.tree import is_below
+from syncsrv.version import __version__
+
+LONGEST_WAIT_S = 5.0
+
+
+class Handlers:
+    """One method a verb, bound to a core."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def table(self) -> Mapping[str, Handler]:
+        """Verb name to method."""
+        return {
+            "status": lambda caller, request, call: facts.status(self._core),
+            "facts": lambda caller, request, call: facts.facts(self._core),
+            "log": lambda caller, request, call: views.log(self._core, request),
+            "show": lambda caller, request, call: views.show(self._core, request),
+            "diff": lambda caller, request, call: views.diff(self._core, request),
+            "job": self._job,
+            "abort": self._abort,
+            "commit": self._commit,
+            "sync": self._sync,
+            "pull": self._pull,
+            "rollback": self._rollback,
+            "services": lambda caller, request, call: actions.services(self._core, request, caller),
+            "act": lambda caller, request, call: verbs.JobStarted(actions.act(self._core, request, caller).id),
+            "fetch": self._fetch,
+            "people": lambda caller, request, call: self._core.people.shared(),
+            "user-list": lambda caller, request, call: self._users(),
+            "user-add": self._user_add,
+            "user-remove": self._user_remove,
+            "user-passwd": self._user_passwd,
+            "user-token": lambda caller, request, call: verbs.TokenReply(self._core.people.new_token(request.name)),
+            "reload": self._reload,
+        }
+
+    def _job(self, caller: Caller, request: verbs.JobRequest, call: Call) -> verbs.JobReply:
+        return self._core.jobs.get(request.job).follow(request.after, min(request.wait_s, LONGEST_WAIT_S))
+
+    def _abort(self, caller: Caller, request: verbs.JobRequest, call: Call) -> verbs.JobReply:
+        return self._core.jobs.abort(request.job, caller.label).follow(request.after, 0.0)
+
+    def _commit(self, caller: Caller, request: verbs.CommitRequest, call: Call) -> verbs.CommitReply:
+        core = self._core
+        paths = [tree_path(path) for path in request.paths]
+        recorded = core.recorder.record(
+            core.areas(), via=caller.via, person=author(core, caller), message=request.message, paths=paths
+        )
+        core.live.left_out = recorded.live.left_out
+        core.took_effect()
+        core.history.catch_up()
+        refused = tuple(
+            one
+            for one in recorded.live.left_out
+            if one.reason in UNSAVED and (not paths or any(is_below(one.path, top) for top in paths))
+        )
+        if refused:
+            raise NotRecordedError(refused)
+        for path in paths:
+            if path not in recorded.live.entries and core.areas().area_of(path) is None:
+                raise UsageError(
+                    f"cannot commit {show_path(path)}: it belongs to no area", "`areas:` of cluster.yaml says what does"
+                )
+        return verbs.CommitReply(
+            recorded.commit, recorded.subject, recorded.changed, facts.left_out(recorded.live.left_out)
+        )
+
+    def _sync(self, caller: Caller, request: verbs.SyncRequest, call: Call) -> verbs.JobStarted:
+        start = master.sync if self._core.role is Role.MASTER else backup.sync
+        return verbs.JobStarted(start(self._core, request, caller).id)
+
+    def _pull(self, caller: Caller, request: verbs.PullRequest, call: Call) -> verbs.JobStarted:
+        return verbs.JobStarted(backup.pull(self._core, request, caller).id)
+
+    def _rollback(self, caller: Caller, request: verbs.RollbackRequest, call: Call) -> verbs.JobStarted:
+        return verbs.JobStarted(rollback.rollback(self._core, request, caller).id)
+
+    def _fetch(self, caller: Caller, request: verbs.FetchRequest, call: Call) -> Streamed:
+        """A peer gets what sync tags, running dry runs and main reach; nothing else has a name here."""
+        store = self._core.store
+        head = self._core.recorder.head()
+        name, wanted = "", head
+        if request.want == "tag":
+            tags = dict(sorted(store.refs("refs/tags/sync/").items()))
+            known = {value: ref.removeprefix("refs/tags/") for ref, value in tags.items()}
+            known.update(dict.fromkeys(store.refs("refs/syncsrv/job/").values(), ""))
+            wanted = request.tag_object or (list(tags.values())[-1] if tags else None)
+            if wanted is None:
+                raise UsageError("cannot send a tag: nothing was tagged yet", "`syncsrv sync` on the master tags")
+            if wanted not in known:
+                raise UsageError(f"cannot send {wanted[:10]}: no tag of this node", "ask for the newest")
+            name = known[wanted]
+        elif request.want != "main":
+            raise UsageError(f"cannot send {request.want!r}: only tag and main can be asked for")
+        haves = [one for one in request.haves if store.has(one)]
+        reply = verbs.FetchReply(name, wanted or "", head, __version__)
+        chunks: Iterator[bytes] = iter(closure(store, [wanted], haves)) if wanted else iter(())
+        return Streamed(reply, chunks)
+
+    def _users(self) -> verbs.UsersReply:
+        return verbs.UsersReply(self._core.people.list())
+
+    def _user_add(self, caller: Caller, request: verbs.UserAddRequest, call: Call) -> verbs.UsersReply:
+        self._core.people.add(request.name, request.role, request.password, request.ssh_key)
+        return self._users()
+
+    def _user_remove(self, caller: Caller, request: verbs.UserRequest, call: Call) -> verbs.UsersReply:
+        self._core.people.remove(request.name)
+        return self._users()
+
+    def _user_passwd(self, caller: Caller, request: verbs.PasswordRequest, call: Call) -> verbs.UsersReply:
+        self._core.people.set_password(request.name, request.password)
+        return self._users()
+
+    def _reload(self, caller: Caller, request: verbs.Empty, call: Call) -> verbs.Empty:
+        self._core.reload()
+        return verbs.Empty()
+
+

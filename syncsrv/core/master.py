@@ -1,0 +1,262 @@
+"""The master's half of a sync: commit what is pending, tag it, ask each backup to pull the tag.
+
+The master never writes on a backup; each backup decides for itself (DESIGN law 8). One that is away does not hold
+up the others.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from syncsrv.apply.record import MAIN, UNSAVED
+from syncsrv.apply.steps import Steps
+from syncsrv.clock import rfc3339
+from syncsrv.config.load import parse_cluster
+from syncsrv.config.model import Cluster, Role
+from syncsrv.control.codec import decode_reply
+from syncsrv.control.serve import Caller
+from syncsrv.control.verbs import VERBS, JobReply, JobStarted, NodeResult, Step, SyncRequest
+from syncsrv.core.backup import DRY_RUN
+from syncsrv.core.jobs import Job
+from syncsrv.core.parts import Core, requested_by
+from syncsrv.errors import SyncsrvError, UnreachableError, UsageError
+from syncsrv.plan.tree import CLUSTER_PATH, show_path
+from syncsrv.plan.verdict import Last
+from syncsrv.plan.words import listed
+from syncsrv.store.tags import SyncTag, make_tag, read_tag
+
+TAGS = "refs/tags/"
+JOB_REFS = "refs/syncsrv/job/"
+ASK_S = 10.0
+FOLLOW_S = 1.0
+LOST_POLLS = 10
+"""Unanswered questions about a running job, one a second and more, after which the node counts as unreachable."""
+
+
+class CannotTagError(SyncsrvError):
+    """The master's own state is not one that may spread."""
+
+    code = "cannot-tag"
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What the backups are asked to pull.
+
+    Attributes:
+        name: of the tag; empty for a dry run of a commit that has none.
+        object: the tag object.
+        areas: its areas.
+    """
+
+    name: str
+    object: str
+    areas: tuple[str, ...]
+
+
+def sync(core: Core, request: SyncRequest, caller: Caller) -> Job:
+    """Start the job.
+
+    Raises:
+        UsageError: an unknown node, no backup at all.
+    """
+    nodes = _targets(core, request.nodes)
+    return core.jobs.start("sync", requested_by(caller), core.node, lambda job: _work(core, request, caller, nodes, job))
+
+
+def _targets(core: Core, asked: tuple[str, ...]) -> tuple[str, ...]:
+    peers = core.live.config.node.peers
+    for name in asked:
+        if name not in peers:
+            raise UsageError(f"cannot synchronize {name}: no such peer", f"configured are {listed(peers) or 'none'}")
+    if asked:
+        return asked
+    heard = core.book.now()
+    backups = tuple(
+        name for name, one in heard.items() if one.facts is None or one.facts.role != Role.MASTER.value
+    )
+    if not backups:
+        raise UsageError("cannot synchronize: no backup is configured", "write one into `peers:` of node.yaml")
+    return backups
+
+
+def _work(
+    core: Core, request: SyncRequest, caller: Caller, nodes: tuple[str, ...], job: Job
+) -> Mapping[str, NodeResult]:
+    steps = Steps(job.id, core.clock, lambda step: job.publish(core.node, step))
+    job.on_abort.append(steps.abort)
+    try:
+        released = release(core, request, caller, job, steps)
+    except SyncsrvError as error:
+        _remember(core, job, request, "failed", error)
+        return dict.fromkeys(nodes, NodeResult("failed", error.message, error.remedy, steps=tuple(steps.done)))
+    job.tag = released.name or None
+    try:
+        results = _ask_all(core, request, caller, nodes, released, job)
+    finally:
+        if not released.name:
+            core.store.move_ref(JOB_REFS + job.id, None, released.object)
+    for name in nodes:
+        core.book.refresh(name)
+    worst = "failed" if any(one.result not in {"done", "unchanged"} for one in results.values()) else "done"
+    _remember(core, job, request, worst, None)
+    return results
+
+
+def _remember(core: Core, job: Job, request: SyncRequest, result: str, error: SyncsrvError | None) -> None:
+    if not request.dry_run:
+        reason = error.message if error else ""
+        last = Last(job.id, result, rfc3339(core.clock.utc()), reason, error.remedy if error else "")
+        core.state.save(replace(core.state.now, last=last))
+
+
+def release(core: Core, request: SyncRequest, caller: Caller, job: Job, steps: Steps) -> Released:
+    """Make main equal the disk, and name the commit by a signed tag."""
+    with steps.step("commit what is pending") as step:
+        recorded = core.recorder.record(core.areas(), via="watch")
+        core.live.left_out = recorded.live.left_out
+        step.say(f"committed {recorded.commit[:10]}: {recorded.subject}" if recorded.commit else "nothing was pending")
+        _refuse_unfit(core)
+    with steps.step("tag") as step:
+        with core.recorder.lock, core.store.writer():
+            released = _tag(core, request, caller, job)
+        step.say(f"{released.name or 'dry run, no tag'} ({', '.join(released.areas)})")
+    return released
+
+
+def _refuse_unfit(core: Core) -> None:
+    if core.live.cluster_problem:
+        raise CannotTagError(f"cannot tag main: {core.live.cluster_problem}", "mend cluster.yaml; `syncsrv check`")
+    unsaved = [one for one in core.live.left_out if one.reason in UNSAVED]
+    if unsaved:
+        named = listed(f"{show_path(one.path)} ({one.detail or one.reason})" for one in unsaved)
+        raise CannotTagError(
+            f"cannot tag main: these files are not in the history, so no backup would get them: {named}",
+            "exclude them, raise the area's `limit`, or make them readable",
+        )
+
+
+def _tag(core: Core, request: SyncRequest, caller: Caller, job: Job) -> Released:
+    head = core.recorder.head()
+    commit = core.store.resolve(request.rev) if request.rev else head
+    if commit is None:
+        raise CannotTagError("cannot tag main: nothing was committed yet", "give cluster.yaml an area")
+    cluster = _cluster_at(core, commit)
+    known = (*cluster.areas, "cluster")
+    for name in request.areas:
+        if name not in known:
+            raise UsageError(f"cannot synchronize area {name}: {commit[:10]} has none of that name", listed(known))
+    areas = request.areas or known
+    found = _tag_of(core, request.rev, commit, areas)
+    if found is not None:
+        return found
+    name = "" if request.dry_run else core.tags.next_number()
+    inner = name or DRY_RUN + job.id
+    made = make_tag(
+        core.store, inner, commit, reason=request.reason or f"{requested_by(caller)} asked for it", areas=areas,
+        node=core.node, requested_by=caller.person, signer=core.signer, when_utc=core.clock.utc(),
+    )
+    if name:
+        core.tags.record(name, made, core.signer.public_blob)
+        core.store.move_ref(TAGS + name, made, None)
+    else:
+        core.store.move_ref(JOB_REFS + job.id, made, None)
+    return Released(name, made, tuple(areas))
+
+
+def _cluster_at(core: Core, commit: str) -> Cluster:
+    entry = core.store.read_tree(commit).get(CLUSTER_PATH)
+    if entry is None:
+        raise CannotTagError(f"cannot tag {commit[:10]}: it has no cluster.yaml", "choose a later commit")
+    config = core.live.config
+    return parse_cluster(core.store.blob(entry.blob), f"{commit[:10]}:cluster.yaml", config.node, config.secrets)
+
+
+def _tag_of(core: Core, rev: str | None, commit: str, areas: tuple[str, ...]) -> Released | None:
+    """A tag that this commit already has with the same areas; ``--rev`` may name one."""
+    for ref, tag_object in sorted(core.store.refs("refs/tags/sync/").items(), reverse=True):
+        tag = read_tag(core.store, tag_object)
+        if tag.commit != commit or tag.node != core.node:
+            continue
+        if set(tag.areas) == set(areas) or ref.removeprefix(TAGS) == rev:
+            return Released(ref.removeprefix(TAGS), tag_object, tag.areas)
+    return None
+
+
+def _ask_all(
+    core: Core, request: SyncRequest, caller: Caller, nodes: tuple[str, ...], released: Released, job: Job
+) -> dict[str, NodeResult]:
+    results: dict[str, NodeResult] = {}
+
+    def one(name: str) -> None:
+        asking = _Asking(core, name, caller.person, job)
+        results[name] = asking.run(request, released)
+
+    threads = [threading.Thread(target=one, args=(name,), name=f"ask-{name}") for name in nodes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    missing = NodeResult("failed", "cannot go on: a bug in syncsrv", "see core's log")
+    return {name: results.get(name, missing) for name in nodes}
+
+
+class _Asking:
+    """One backup's part of the job."""
+
+    def __init__(self, core: Core, name: str, person: str, job: Job) -> None:
+        self._core = core
+        self._name = name
+        self._person = person
+        self._job = job
+
+    def run(self, request: SyncRequest, released: Released) -> NodeResult:
+        body = {
+            "tag": released.name or DRY_RUN + self._job.id, "tag_object": released.object, "areas": list(released.areas),
+            "reason": request.reason, "dry_run": request.dry_run, "restart_all": request.restart_all,
+            "confirm_within_s": request.confirm_within_s, "force": list(request.force),
+        }
+        try:
+            started = decode_reply(VERBS["pull"], self._call("pull", body))
+            assert isinstance(started, JobStarted)
+            self._job.on_abort.append(lambda by: self._abort(started.job))
+            return self._follow(started.job)
+        except UnreachableError as error:
+            self._job.publish(self._name, Step("ask", "failed", output=str(error)))
+            return NodeResult("unreachable", error.message, error.remedy)
+        except SyncsrvError as error:
+            self._job.publish(self._name, Step("ask", "failed", output=str(error)))
+            return NodeResult("refused" if error.exit_status == 4 else "failed", error.message, error.remedy)
+
+    def _call(self, verb: str, body: dict[str, object]) -> dict[str, object]:
+        return self._core.link.call(self._name, verb, body, deadline_s=ASK_S, person=self._person)
+
+    def _follow(self, remote: str) -> NodeResult:
+        """Relay its steps until it ends; a lost connection is dialled again, the job over there goes on by itself."""
+        seen = lost = 0
+        while True:
+            try:
+                reply = decode_reply(
+                    VERBS["job"], self._call("job", {"job": remote, "after": seen, "wait_s": FOLLOW_S})
+                )
+            except UnreachableError as error:
+                lost += 1
+                if lost > LOST_POLLS:
+                    raise UnreachableError(
+                        f"cannot tell how {self._name} is: contact was lost during its job {remote}: {error.message}",
+                        "it goes on, or puts everything back, by itself; see `syncsrv status` when it answers again",
+                    ) from error
+                self._core.stopping.wait(FOLLOW_S)
+                continue
+            assert isinstance(reply, JobReply)
+            lost = 0
+            seen += len(reply.steps)
+            for _, step in reply.steps:
+                self._job.publish(self._name, step)
+            if reply.state != "running":
+                return next(iter(reply.nodes.values()))
+
+    def _abort(self, remote: str) -> None:
+        self._call("abort", {"job": remote, "after": 0, "wait_s": 0.0})

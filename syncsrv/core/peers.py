@@ -1,0 +1,127 @@
+"""What this node last heard of each peer; polled in the background, asked at once when a person waits.
+
+No reader of this book ever waits for a peer. Every reading carries its age (law 10).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from syncsrv.clock import Clock
+from syncsrv.control.verbs import Facts
+from syncsrv.errors import SyncsrvError
+
+log = logging.getLogger(__name__)
+
+POLL_S = 5.0
+FIRST_POLL_S = 0.5
+"""Until a peer is first heard."""
+DEADLINE_S = 3.0
+MISSES = 3
+"""Polls that may go unanswered before a peer counts as unreachable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A peer as last heard.
+
+    Attributes:
+        facts: its last answer; None while it was never heard.
+        at: when that came, monotonic.
+        at_utc: the same for people.
+        misses: polls unanswered since.
+        why: what the last failure was.
+        remedy: what to do about it.
+    """
+
+    facts: Facts | None = None
+    at: float | None = None
+    at_utc: datetime | None = None
+    misses: int = 0
+    why: str = ""
+    remedy: str = ""
+
+    @property
+    def reachable(self) -> bool:
+        return self.facts is not None and self.misses < MISSES
+
+
+class PeerBook:
+    """Polls the peers and remembers what they said.
+
+    Args:
+        names: the peers that are configured now.
+        ask: fetches a peer's facts within the deadline, or raises.
+        heard: called after each answer, in the polling thread.
+        clock: for ages and waits.
+    """
+
+    def __init__(
+        self,
+        names: Callable[[], tuple[str, ...]],
+        ask: Callable[[str, float], Facts],
+        heard: Callable[[str, Facts], None],
+        clock: Clock,
+    ) -> None:
+        self._names = names
+        self._ask = ask
+        self._on_heard = heard
+        self._clock = clock
+        self._book: dict[str, Heard] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._threads: dict[str, threading.Thread] = {}
+
+    def start(self) -> None:
+        """Poll every configured peer in a thread of its own; call again after the configuration changed."""
+        for name in self._names():
+            thread = self._threads.get(name)
+            if thread is None or not thread.is_alive():
+                thread = threading.Thread(target=self._poll, args=(name,), name=f"poll-{name}", daemon=True)
+                self._threads[name] = thread
+                thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads.values():
+            thread.join()
+
+    def now(self) -> Mapping[str, Heard]:
+        """Every configured peer as last heard."""
+        with self._lock:
+            return {name: self._book.get(name, Heard()) for name in self._names()}
+
+    def refresh(self, name: str) -> Heard:
+        """Ask one peer now."""
+        try:
+            facts = self._ask(name, DEADLINE_S)
+        except SyncsrvError as error:
+            return self._missed(name, error)
+        with self._lock:
+            was = self._book.get(name)
+            heard = Heard(facts, self._clock.monotonic(), self._clock.utc())
+            self._book[name] = heard
+        if was is None or not was.reachable:
+            log.info("peer %s answers: %s, syncsrv %s", name, facts.role, facts.version)
+        self._on_heard(name, facts)
+        return heard
+
+    def _missed(self, name: str, error: SyncsrvError) -> Heard:
+        with self._lock:
+            was = self._book.get(name, Heard())
+            now = replace(was, misses=was.misses + 1, why=error.message, remedy=error.remedy)
+            self._book[name] = now
+        if was.why != error.message:
+            log.warning("peer %s: %s", name, error)
+        return now
+
+    def _poll(self, name: str) -> None:
+        while not self._stop.is_set() and name in self._names():
+            heard = self.refresh(name)
+            self._stop.wait(POLL_S if heard.facts is not None else FIRST_POLL_S)
+        with self._lock:
+            self._book.pop(name, None)

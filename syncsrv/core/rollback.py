@@ -1,0 +1,113 @@
+"""Roll back: a new commit that restores an older one, on either node, through the one engine.
+
+What the older commit did not know (areas that came later, paths that were added to an area since) is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from syncsrv.apply.order import Order, Outcome
+from syncsrv.apply.steps import Steps
+from syncsrv.clock import rfc3339
+from syncsrv.config.load import parse_cluster
+from syncsrv.config.model import Cluster
+from syncsrv.control.serve import Caller
+from syncsrv.control.verbs import NodeResult, RollbackRequest
+from syncsrv.core.jobs import Job
+from syncsrv.core.parts import Core, author, power_of, requested_by
+from syncsrv.core.receipts import receipt
+from syncsrv.errors import SyncsrvError, UsageError
+from syncsrv.plan import guards
+from syncsrv.plan.areas import CLUSTER_AREA
+from syncsrv.plan.tree import CLUSTER_PATH
+from syncsrv.plan.verdict import Last
+from syncsrv.plan.words import listed
+
+
+def rollback(core: Core, request: RollbackRequest, caller: Caller) -> Job:
+    """Start the job.
+
+    Raises:
+        UsageError: no such revision or area.
+    """
+    commit = core.store.resolve(request.rev)
+    then = _cluster_at(core, commit)
+    known = (*then.areas, CLUSTER_AREA)
+    for name in request.areas:
+        if name not in known:
+            raise UsageError(
+                f"cannot roll back area {name}: {commit[:10]} has none of that name", f"it has {listed(known)}"
+            )
+    now = core.cluster.areas
+    chosen = request.areas or tuple(name for name in now if name in then.areas)
+    if not chosen:
+        raise UsageError(f"cannot roll back to {commit[:10]}: it has none of today's areas", f"it has {listed(known)}")
+    cluster = then if CLUSTER_AREA in chosen else core.cluster
+    gone = [name for name in chosen if name != CLUSTER_AREA and name not in cluster.areas]
+    if gone:
+        raise UsageError(
+            f"cannot roll back area {listed(gone)}: today's cluster.yaml has none of that name",
+            "add --area cluster to bring its definition back too",
+        )
+
+    def work(job: Job) -> Mapping[str, NodeResult]:
+        return {core.node: _work(core, request, caller, job, commit, then, cluster, chosen)}
+
+    return core.jobs.start("rollback", requested_by(caller), core.node, work)
+
+
+def _work(
+    core: Core,
+    request: RollbackRequest,
+    caller: Caller,
+    job: Job,
+    commit: str,
+    then: Cluster,
+    cluster: Cluster,
+    chosen: tuple[str, ...],
+) -> NodeResult:
+    steps = Steps(job.id, core.clock, lambda step: job.publish(core.node, step))
+    job.on_abort.append(steps.abort)
+    changed_commands = guards.commands(core.cluster, cluster) if CLUSTER_AREA in chosen else None
+    order = Order(
+        job=job.id,
+        kind="rollback",
+        target=commit,
+        cluster=cluster,
+        areas=core.areas(cluster),
+        known=core.areas(then),
+        chosen=chosen,
+        person=author(core, caller),
+        requested_by=requested_by(caller),
+        reason=request.reason,
+        fired=(changed_commands,) if changed_commands else (),
+        force=frozenset(request.force),
+        power=power_of(caller),
+        remote=caller.node is not None,
+        dry_run=request.dry_run,
+    )
+    if not request.dry_run:
+        core.live.changing_job = job.id
+    try:
+        outcome = core.engine.run(order, steps)
+    except SyncsrvError as error:
+        outcome = Outcome("failed", error.message, error.remedy)
+    finally:
+        core.live.changing_job = None
+    if not request.dry_run:
+        if outcome.result == "failed":
+            word = "rolled_back" if outcome.put_back else "failed"
+            last = Last(job.id, word, rfc3339(core.clock.utc()), outcome.reason, outcome.remedy)
+            core.state.save(replace(core.state.now, last=last))
+        receipt(core, job, "rollback", outcome, steps)
+    return NodeResult(outcome.result, outcome.reason, outcome.remedy, outcome.guards, tuple(steps.done))
+
+
+def _cluster_at(core: Core, commit: str) -> Cluster:
+    entry = core.store.read_tree(commit).get(CLUSTER_PATH)
+    if entry is None:
+        raise UsageError(f"cannot roll back to {commit[:10]}: it has no cluster.yaml", "choose a later commit")
+    config = core.live.config
+    return parse_cluster(core.store.blob(entry.blob), f"{commit[:10]}:cluster.yaml", config.node, config.secrets)

@@ -1,0 +1,257 @@
+"""The objects of a repository: found loose, in packs, or in the batch that is being written.
+
+Written raw (dulwich locks each loose object in its place, and a lock left by a crash makes that object unwritable):
+a temporary file that Git's own prune knows, fsync, rename; the directories are fsynced by ``settle``, which every move
+of a ref calls first. What is read is compared with its id.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from syncsrv import durable
+from syncsrv.store import gitformat
+from syncsrv.store.files import (
+    OBJECT_MODE,
+    DamagedObjectError,
+    MissingObjectError,
+    create,
+    make_folder,
+    temporary,
+    write_all,
+    writing,
+)
+from syncsrv.store.packs import Packs, PackWriter
+
+LOOSE_AT_MOST = 64
+"""Objects that one batch writes as files of their own; more become a pack."""
+
+_HELD_AT_MOST = 4 * 1024 * 1024
+
+
+class _Batch:
+    """Objects that are not in their place yet: few of them in memory, many in a pack in the making."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: dict[str, tuple[str, bytes]] = {}
+        self._bytes = 0
+        self._writer: PackWriter | None = None
+
+    def get(self, object_id: str) -> tuple[str, bytes] | None:
+        if object_id in self._held:
+            return self._held[object_id]
+        if self._writer is not None and object_id in self._writer:
+            return self._writer.read(object_id)
+        return None
+
+    def __contains__(self, object_id: str) -> bool:
+        return object_id in self._held or (self._writer is not None and object_id in self._writer)
+
+    def add(self, object_id: str, kind: str, data: bytes) -> None:
+        if self._writer is not None:
+            self._writer.add(object_id, kind, data)
+            return
+        self._held[object_id] = (kind, data)
+        self._bytes += len(data)
+        if len(self._held) > LOOSE_AT_MOST or self._bytes > _HELD_AT_MOST:
+            self._writer = PackWriter(self._folder)
+            for held_id, (held_kind, held_data) in self._held.items():
+                self._writer.add(held_id, held_kind, held_data)
+            self._held.clear()
+
+    def take(self) -> tuple[dict[str, tuple[str, bytes]], PackWriter | None]:
+        """What it holds, to be put in its place; it is empty afterwards."""
+        taken = self._held, self._writer
+        self._held, self._bytes, self._writer = {}, 0, None
+        return taken
+
+    def drop(self) -> None:
+        if self._writer is not None:
+            self._writer.abort()
+        self._held, self._bytes, self._writer = {}, 0, None
+
+
+class Objects:
+    """Reading is for any thread; putting is for the one that holds the repository's writer lock.
+
+    Args:
+        repository: the bare repository.
+    """
+
+    def __init__(self, repository: Path) -> None:
+        self._repository = repository
+        self._folder = repository / "objects"
+        self.packs = Packs(self._folder / "pack")
+        self._lock = threading.RLock()
+        self._batch: _Batch | None = None
+        self._unsynced: set[Path] = set()
+        self._damaged: set[str] = set()
+
+    def has(self, object_id: str) -> bool:
+        with self._lock:
+            if self._batch is not None and object_id in self._batch:
+                return True
+        if self._loose_path(object_id).exists() or self.packs.has(object_id):
+            return True
+        self.packs.refresh()
+        return self.packs.has(object_id)
+
+    def read(self, object_id: str) -> tuple[str, bytes]:
+        """Kind and content.
+
+        Raises:
+            MissingObjectError: there is none.
+            DamagedObjectError: it is not what its id says.
+        """
+        with self._lock, writing(self._repository):
+            held = self._batch.get(object_id) if self._batch is not None else None
+        if held is not None:
+            return held
+        try:
+            found = self._read_loose(object_id) or self.packs.read(object_id)
+            if found is None:
+                found = self._read_loose(object_id)  # a repack by stock Git may have put it back in between
+            if found is not None and gitformat.object_id(*found) != object_id:
+                raise DamagedObjectError(object_id, "its content is not what its id says")
+        except DamagedObjectError:
+            with self._lock:
+                self._damaged.add(object_id)
+            raise
+        if found is None:
+            raise MissingObjectError(object_id)
+        return found
+
+    def put(self, kind: str, data: bytes) -> str:
+        """Store an object; it lasts when the next ``settle`` has returned.
+
+        Raises:
+            NoSpaceError, UnwritableError: nothing of it remains.
+        """
+        object_id = gitformat.object_id(kind, data)
+        with self._lock, writing(self._repository):
+            if self._is_there(object_id, kind, data):
+                return object_id
+            if self._batch is not None:
+                self._batch.add(object_id, kind, data)
+            else:
+                self._write_loose(object_id, kind, data)
+        return object_id
+
+    def begin_batch(self) -> None:
+        """Gather what is put from now on."""
+        with self._lock:
+            self._batch = _Batch(self._folder / "pack")
+
+    def end_batch(self, *, keep: bool) -> None:
+        """Put what was gathered in its place, or drop it."""
+        with self._lock:
+            batch, self._batch = self._batch, None
+            if batch is None:
+                return
+            if not keep:
+                batch.drop()
+                return
+            self._place(batch)
+
+    def settle(self) -> None:
+        """Make durable all that was put, the objects of a running batch included."""
+        with self._lock:
+            if self._batch is not None:
+                self._place(self._batch)
+            with writing(self._repository):
+                for folder in self._unsynced:
+                    durable.sync_directory(folder)
+            self._unsynced.clear()
+
+    def ids(self) -> Iterator[str]:
+        """Every object that is in its place; some may come twice."""
+        for folder in sorted(self._folder.iterdir()):
+            if len(folder.name) == 2:
+                yield from self._loose_ids(folder.name, "")
+        yield from self.packs.ids()
+
+    def matching(self, prefix: str) -> set[str]:
+        """The ids that begin with ``prefix``, at least two hex digits."""
+        even = prefix[: len(prefix) // 2 * 2]
+        packed = self.packs.ids(bytes.fromhex(even))
+        return {*self._loose_ids(prefix[:2], prefix[2:]), *(i for i in packed if i.startswith(prefix))}
+
+    def close(self) -> None:
+        self.packs.close()
+
+    def _place(self, batch: _Batch) -> None:
+        held, writer = batch.take()
+        with writing(self._repository):
+            for object_id, (kind, data) in held.items():
+                self._write_loose(object_id, kind, data)
+            if writer is None:
+                return
+            try:
+                writer.finish()
+            except BaseException:
+                writer.abort()
+                raise
+        self.packs.refresh()
+
+    def _is_there(self, object_id: str, kind: str, data: bytes) -> bool:
+        """Whether the object need not be written; a torn file of that name does not count."""
+        if self._batch is not None and object_id in self._batch:
+            return True
+        try:
+            if self._read_loose(object_id) == (kind, data):
+                return True
+        except DamagedObjectError:
+            return False
+        return object_id not in self._damaged and self.packs.has(object_id)
+
+    def _write_loose(self, object_id: str, kind: str, data: bytes) -> None:
+        path = self._loose_path(object_id)
+        self._unsynced.update(make_folder(path.parent))
+        temp = temporary(self._folder, "obj")
+        handle = create(temp)
+        try:
+            try:
+                write_all(handle, zlib.compress(b"%s %d\0" % (kind.encode(), len(data)) + data, 1))
+                os.fchmod(handle, OBJECT_MODE)
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            temp.rename(path)
+        except BaseException:
+            temp.unlink(missing_ok=True)
+            raise
+        self._unsynced.add(path.parent)
+        self._damaged.discard(object_id)
+
+    def _read_loose(self, object_id: str) -> tuple[str, bytes] | None:
+        try:
+            packed = self._loose_path(object_id).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DamagedObjectError(object_id, error.strerror or str(error)) from error
+        try:
+            head, zero, data = zlib.decompress(packed).partition(b"\0")
+        except zlib.error as error:
+            raise DamagedObjectError(object_id, f"its file is torn or overwritten ({len(packed)} bytes)") from error
+        kind, _, size = head.decode("latin-1").partition(" ")
+        if not zero or kind not in gitformat.KINDS or size != str(len(data)):
+            raise DamagedObjectError(object_id, "its file is not an object")
+        return kind, data
+
+    def _loose_path(self, object_id: str) -> Path:
+        return self._folder / object_id[:2] / object_id[2:]
+
+    def _loose_ids(self, folder: str, prefix: str) -> Iterator[str]:
+        try:
+            names = sorted(os.listdir(self._folder / folder))
+        except FileNotFoundError:
+            return
+        for name in names:
+            if len(name) == 38 and name.startswith(prefix):
+                yield folder + name

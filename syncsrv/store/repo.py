@@ -1,0 +1,364 @@
+"""The repository: one object for a bare Git repository that stock Git can read at every moment.
+
+Reading is for any thread and needs no lock. Writing happens under ``writer()``: one writer at a time among threads and
+processes. Objects last when a ref moves (or ``settle`` returns); a ref moves by compare-and-set and lasts at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from syncsrv import durable
+from syncsrv.errors import DamagedError
+from syncsrv.plan.tree import Entry
+from syncsrv.store import commits, gitformat, signing
+from syncsrv.store.build import TreeBuilder
+from syncsrv.store.cache import Recent
+from syncsrv.store.commits import CommitInfo, Person
+from syncsrv.store.files import MissingObjectError, create, write_all, writing
+from syncsrv.store.lock import StoreBusyError, WriterLock
+from syncsrv.store.objects import Objects
+from syncsrv.store.refs import Refs
+from syncsrv.store.trees import TreeReader
+
+MAIN = "refs/heads/main"
+_CONFIG = """\
+[core]
+\trepositoryformatversion = 0
+\tfilemode = true
+\tbare = true
+\tfsync = all
+\tlogAllRefUpdates = false
+[gc]
+\tauto = 0
+\tpruneExpire = never
+[maintenance]
+\tauto = false
+[receive]
+\tfsckObjects = true
+\tautogc = false
+\tdenyDeletes = true
+\tdenyNonFastForwards = true
+[transfer]
+\tfsckObjects = true
+\thideRefs = refs/syncsrv
+[uploadpack]
+\thideRefs = refs/syncsrv
+"""
+
+
+class NoRepositoryError(DamagedError):
+    """There is no repository where one should be, or there is something else."""
+
+    code = "no-repository"
+
+    def __init__(self, path: Path, why: str, remedy: str) -> None:
+        super().__init__(f"cannot open the repository {path}: {why}", remedy)
+        self.path = path
+
+
+class Store:
+    """A repository that is open; made by ``open`` or ``create``.
+
+    Args:
+        path: the bare repository, ``state_dir/config.git``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.objects = Objects(path)
+        self._refs = Refs(path)
+        self._lock = WriterLock(path)
+        self._batches = 0
+        self.trees = TreeReader(self.objects.read)
+        self._builder = TreeBuilder(self.trees, self.objects.put, self.objects.has)
+        self._maps: Recent[str, dict[bytes, Entry]] = Recent(200_000)
+        self._commits: Recent[str, CommitInfo] = Recent(20_000)
+
+    @classmethod
+    def create(cls, path: Path) -> Store:
+        """Make an empty repository, 0700, whose branch main has no commit.
+
+        Raises:
+            NoRepositoryError: something is there already.
+            NoSpaceError, UnwritableError: nothing usable is left behind.
+        """
+        if path.exists():
+            raise NoRepositoryError(path, "it is to be made new, but is there already", "move it away first")
+        temporary = path.with_name(f".{path.name}.new")
+        with writing(path):
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(mode=0o700, parents=True)
+            folders = ("objects", "objects/info", "objects/pack", "refs", "refs/heads", "refs/tags", "info")
+            for folder in folders:
+                (temporary / folder).mkdir(mode=0o700)
+            for name, text in (("config", _CONFIG), ("HEAD", f"ref: {MAIN}\n")):
+                handle = create(temporary / name)
+                try:
+                    write_all(handle, text.encode())
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+            for folder in (*folders, "."):
+                durable.sync_directory(temporary / folder)
+            temporary.rename(path)
+            durable.sync_directory(path.parent)
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Open a repository, and sweep what a killed writer left in it (not while another process writes).
+
+        Raises:
+            NoRepositoryError: it is none.
+        """
+        if not path.is_dir():
+            raise NoRepositoryError(path, "it does not exist", "`syncsrv init` makes one")
+        for name in ("HEAD", "objects", "refs"):
+            if not (path / name).exists():
+                raise NoRepositoryError(path, f"{name} is missing in it", "copy it back, or clone it from a peer")
+        store = cls(path)
+        with contextlib.suppress(StoreBusyError), store._lock.taken(wait=False), writing(path):
+            sweep(path)
+        return store
+
+    def close(self) -> None:
+        """Let go of open packs."""
+        self.objects.close()
+
+    # writing
+
+    @contextlib.contextmanager
+    def writer(self) -> Iterator[None]:
+        """Be the only writer; may be entered again by the same thread.
+
+        Raises:
+            StoreBusyError: somebody else is, for too long.
+        """
+        with self._lock.taken():
+            yield
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """Gather the objects put inside: few are written as they are, many as one pack. All can be read at once.
+
+        They last when the outermost batch has ended, or when a ref was moved in it. When it ends by an exception,
+        what was put since then is gone, and ids that were handed out for it mean nothing.
+        """
+        with self.writer():
+            outermost = self._batches == 0
+            if outermost:
+                self.objects.begin_batch()
+            self._batches += 1
+            keep = False
+            try:
+                yield
+                keep = True
+            finally:
+                self._batches -= 1
+                if outermost:
+                    self.objects.end_batch(keep=keep)
+
+    def put_blob(self, data: bytes) -> str:
+        """Store content; its id."""
+        with self.writer():
+            return self.objects.put("blob", data)
+
+    def settle(self) -> None:
+        """Make durable what was put, where no ref is to be moved for it."""
+        with self.writer():
+            self.objects.settle()
+
+    def build_tree(self, base: str | None, changes: Mapping[bytes, Entry | None]) -> str:
+        """The tree of ``base`` (a tree, commit or tag; None: empty) with ``changes`` applied; see TreeBuilder.
+
+        Raises:
+            UnstorableError: a change that no tree can hold.
+        """
+        with self.writer():
+            return self._builder.build(self.tree_of(base) if base else None, changes)
+
+    def commit(
+        self,
+        tree: str,
+        parents: Sequence[str],
+        message: str,
+        author: Person,
+        when_utc: datetime,
+        signature: signing.Signer | None = None,
+    ) -> str:
+        """Store a commit object; no ref moves.
+
+        Args:
+            tree: id of its tree.
+            parents: ids; the first is what was live before.
+            message: as ``trailers.compose`` makes it.
+            author: also the committer.
+            when_utc: its time.
+            signature: signs it, as ``git commit -S`` does with an SSH key.
+        """
+        fields = commits.commit_fields(tree, parents, author, when_utc)
+        text = message.encode("utf-8", "backslashreplace")
+        if signature is not None:
+            armored = signature.sshsig(gitformat.format_headers(fields, text))
+            fields = commits.with_signature(fields, armored)
+        with self.writer():
+            return self.objects.put("commit", gitformat.format_headers(fields, text))
+
+    def move_ref(self, name: str, new: str | None, old: str | None) -> None:
+        """Point a ref from ``old`` (None: it must not exist) to ``new`` (None: delete it); durable, or nothing.
+
+        Raises:
+            StaleRefError: the ref is not at ``old``.
+            MissingObjectError: ``new`` is not in the repository.
+            RefNameError, RefLockedError, NoSpaceError, UnwritableError: nothing has changed.
+        """
+        with self.writer():
+            self.objects.settle()
+            if new is not None and not self.objects.has(new):
+                raise MissingObjectError(new, f"{name} is to point to it")
+            self._refs.move(name, new, old)
+
+    # reading
+
+    def ref(self, name: str) -> str | None:
+        """Where a ref points; None where it does not exist."""
+        return self._refs.get(name)
+
+    def refs(self, prefix: str = "refs/") -> dict[str, str]:
+        """All refs whose names begin with ``prefix``."""
+        return self._refs.below(prefix)
+
+    def has(self, object_id: str) -> bool:
+        return self.objects.has(object_id)
+
+    def kind(self, object_id: str) -> str:
+        """``blob``, ``tree``, ``commit`` or ``tag``."""
+        return self.objects.read(object_id)[0]
+
+    def blob(self, object_id: str) -> bytes:
+        """The content of a blob.
+
+        Raises:
+            MissingObjectError, DamagedObjectError, MalformedObjectError: there is no such blob.
+        """
+        return self.read(object_id, "blob")
+
+    def blob_size(self, object_id: str) -> int:
+        return len(self.blob(object_id))
+
+    def read(self, object_id: str, kind: str) -> bytes:
+        """The content of an object that has to be of a kind."""
+        found, data = self.objects.read(object_id)
+        if found != kind:
+            raise gitformat.MalformedObjectError(object_id, f"it is a {found} where a {kind} belongs")
+        return data
+
+    def read_commit(self, commit_id: str) -> CommitInfo:
+        known = self._commits.get(commit_id)
+        if known is None:
+            known = commits.parse_commit(commit_id, self.read(commit_id, "commit"))
+            self._commits.put(commit_id, known)
+        return known
+
+    def commit_of(self, object_id: str) -> str:
+        """The commit that an id means: itself, or what a tag points to.
+
+        Raises:
+            MalformedObjectError: it means none.
+        """
+        if self._commits.get(object_id) is not None:
+            return object_id
+        kind, data = self.objects.read(object_id)
+        if kind == "tag":
+            target = gitformat.parse_headers(object_id, data).all("object")
+            object_id = gitformat.header_id(object_id, target[0] if target else b"")
+            kind = self.kind(object_id)
+        if kind != "commit":
+            raise gitformat.MalformedObjectError(object_id, f"it is a {kind} where a commit belongs")
+        return object_id
+
+    def tree_of(self, object_id: str) -> str:
+        """The tree that an id means: itself, or that of a commit or of the commit that a tag points to."""
+        if self._commits.get(object_id) is None and self.kind(object_id) == "tree":
+            return object_id
+        return self.read_commit(self.commit_of(object_id)).tree
+
+    def read_tree(self, object_id: str) -> dict[bytes, Entry]:
+        """All entries of a tree, commit or tag, sorted by path.
+
+        Every directory is one, those above the areas included: they have the default owner and mode there, and who
+        knows the areas leaves them out.
+
+        Raises:
+            BadTreeError, BadMetadataError, MalformedObjectError: somebody else made it, and it cannot be managed.
+            MissingObjectError, DamagedObjectError: the repository is damaged.
+        """
+        tree = self.tree_of(object_id)
+        known = self._maps.get(tree)
+        if known is None:
+            known = self.trees.read_all(tree)
+            self._maps.put(tree, known, len(known) + 1)
+        return dict(known)
+
+    def changes(self, a: str | None, b: str | None) -> dict[bytes, tuple[Entry | None, Entry | None]]:
+        """The paths whose entries differ between two trees, commits or tags (None: the empty tree), with both."""
+        return self.trees.changes(self.tree_of(a) if a else None, self.tree_of(b) if b else None)
+
+    def is_ancestor(self, a: str, b: str) -> bool:
+        """Whether commit ``a`` is ``b`` or can be reached from it."""
+        seen = {b}
+        todo = [b]
+        while todo:
+            commit = todo.pop()
+            if commit == a:
+                return True
+            fresh = [parent for parent in self.read_commit(commit).parents if parent not in seen]
+            seen.update(fresh)
+            todo.extend(fresh)
+        return False
+
+    def first_parents(self, start: str) -> Iterator[CommitInfo]:
+        """A commit and what was live before it, newest first."""
+        at: str | None = start
+        while at is not None:
+            info = self.read_commit(at)
+            yield info
+            at = info.parents[0] if info.parents else None
+
+    def signed_by(self, commit_id: str) -> bytes:
+        """The public key blob whose signature a commit carries. Whether it is trusted is the caller's to decide.
+
+        Raises:
+            BadSignatureError: it carries none, or one that is not good.
+        """
+        headers = gitformat.parse_headers(commit_id, self.read(commit_id, "commit"))
+        signed = commits.signed_part(headers)
+        if signed is None:
+            raise signing.BadSignatureError("the commit is not signed, or more than once")
+        return signing.verify_sshsig(*signed)
+
+
+def sweep(repository: Path) -> list[Path]:
+    """Remove lock files and temporary files that a killed writer left; the caller holds the writer lock.
+
+    Returns:
+        What was removed.
+    """
+    gone = []
+    for folder, folders, files in os.walk(repository):
+        for name in [name for name in folders if name.startswith("tmp_objdir-")]:
+            folders.remove(name)
+            shutil.rmtree(Path(folder, name), ignore_errors=True)
+        in_objects = Path(folder).is_relative_to(repository / "objects")
+        for name in files:
+            if name.endswith(".lock") or (in_objects and name.startswith("tmp_")):
+                path = Path(folder, name)
+                path.unlink(missing_ok=True)
+                gone.append(path)
+    return gone

@@ -14,6 +14,7 @@ import grp
 import os
 import pwd
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
@@ -219,46 +220,57 @@ def open_below(root: int, path: bytes) -> int:
     return at
 
 
-class Owners:
-    """Names of users and groups, asked once a scan."""
-
-    def __init__(self) -> None:
-        self._users: dict[int, Owner] = {}
-        self._groups: dict[int, Owner] = {}
-
-    def user(self, uid: int) -> Owner:
-        found = self._users.get(uid)
-        if found is None:
-            found = self._users[uid] = Owner(_user_name(uid), uid)
-        return found
-
-    def group(self, gid: int) -> Owner:
-        found = self._groups.get(gid)
-        if found is None:
-            found = self._groups[gid] = Owner(_group_name(gid), gid)
-        return found
-
-    def refresh(self) -> bool:
-        """Ask for every known number again; True where a name is another one now."""
-        users = {uid: Owner(_user_name(uid), uid) for uid in self._users}
-        groups = {gid: Owner(_group_name(gid), gid) for gid in self._groups}
-        changed = users != self._users or groups != self._groups
-        self._users, self._groups = users, groups
-        return changed
-
-
-def _user_name(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """As in passwd; empty where it has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return ""
 
 
-def _group_name(gid: int) -> str:
+def group_name(gid: int) -> str:
+    """As in group; empty where it has none."""
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:
         return ""
+
+
+class Owners:
+    """Names of users and groups, asked once a scan.
+
+    Args:
+        user_name: the name of a uid, empty where it has none.
+        group_name: the name of a gid, likewise.
+    """
+
+    def __init__(
+        self, user_name: Callable[[int], str] = user_name, group_name: Callable[[int], str] = group_name
+    ) -> None:
+        self._user_name = user_name
+        self._group_name = group_name
+        self._users: dict[int, Owner] = {}
+        self._groups: dict[int, Owner] = {}
+
+    def user(self, uid: int) -> Owner:
+        found = self._users.get(uid)
+        if found is None:
+            found = self._users[uid] = Owner(self._user_name(uid), uid)
+        return found
+
+    def group(self, gid: int) -> Owner:
+        found = self._groups.get(gid)
+        if found is None:
+            found = self._groups[gid] = Owner(self._group_name(gid), gid)
+        return found
+
+    def refresh(self) -> bool:
+        """Ask for every known number again; True where a name is another one now."""
+        users = {uid: Owner(self._user_name(uid), uid) for uid in self._users}
+        groups = {gid: Owner(self._group_name(gid), gid) for gid in self._groups}
+        changed = users != self._users or groups != self._groups
+        self._users, self._groups = users, groups
+        return changed
 
 
 def _open(name: bytes, flags: int, at: int) -> int:

@@ -51,13 +51,14 @@ class Scanner:
         root: the managed tree; links on the way *to* it are followed, none below it.
         put: stores a content and returns its Git blob id; called only for what changed since it was last called.
         clock: its wall time is compared with the files' times.
+        owners: who names users and groups; default this machine's passwd and group.
     """
 
-    def __init__(self, root: Path, put: Callable[[bytes], str], clock: Clock) -> None:
+    def __init__(self, root: Path, put: Callable[[bytes], str], clock: Clock, owners: Owners | None = None) -> None:
         self._root = root
         self._put = put
         self._clock = clock
-        self._owners = Owners()
+        self._owners = owners or Owners()
         self._nodes = Nodes()
         self._set_aside: dict[bytes, Node] = {}
         self._areas: Areas | None = None

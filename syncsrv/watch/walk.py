@@ -273,6 +273,7 @@ class Walk:
     def _directory(self, place: Place, found: os.stat_result, asked: bool) -> None:
         known = self._nodes.get(place.path)
         if known is not None and known.names is not None and not asked and known.signature == signature(found):
+            self._seen.discard(place.path)
             return
         if place.path.count(b"/") >= MAX_DEPTH:
             self._leave(place, Reason.TOO_DEEP, f"more than {MAX_DEPTH} directories deep")

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from syncsrv.apply import prepare, settle
 from syncsrv.apply.hooks import HookContext
 from syncsrv.apply.journal import JobKind, Phase, Record
+from syncsrv.apply.message import message_of
 from syncsrv.apply.operations import plan_operations
 from syncsrv.apply.order import CannotApplyError, Order, Outcome, Parts
 from syncsrv.apply.record import MAIN
@@ -26,8 +27,7 @@ from syncsrv.plan.diff import compare, restrict
 from syncsrv.plan.make import Plan
 from syncsrv.plan.tree import Entry, show_path
 from syncsrv.plan.words import counted, listed
-from syncsrv.store.message import compose
-from syncsrv.store.repo import Person
+from syncsrv.store.commits import Person
 
 
 class Engine:
@@ -228,19 +228,16 @@ class Engine:
             subject, parents = f"{order.tag}{words or f' applied to {names}'}", [record.pre_image, order.target]
         else:
             subject, parents = f"roll back {names} to {order.target[:10]}{words}", [record.pre_image]
-        text = compose(
+        text = message_of(
             subject, via=order.kind, node=node, areas=list(order.chosen), requested_by=order.requested_by, tag=order.tag
         )
-        syncsrv = Person(node, f"syncsrv@{node}")
         with recorder.store.writer():
             commit = recorder.store.commit(
                 record.wanted,
                 parents,
                 text,
-                order.person or syncsrv,
+                order.person or Person(node, f"syncsrv@{node}"),
                 self.parts.clock.utc(),
-                committer=syncsrv,
             )
             recorder.store.move_ref(MAIN, commit, record.main_expected)
         return commit
-

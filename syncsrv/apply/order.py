@@ -17,7 +17,7 @@ from syncsrv.plan.areas import Areas
 from syncsrv.plan.diff import Change
 from syncsrv.plan.guards import NEEDS_ADMIN, Fired, Guard
 from syncsrv.services.control import Services
-from syncsrv.store.repo import Person
+from syncsrv.store.commits import Person
 
 
 class CannotApplyError(SyncsrvError):

@@ -12,17 +12,19 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from syncsrv.apply.message import message_of
 from syncsrv.clock import Clock
 from syncsrv.errors import SyncsrvError
 from syncsrv.plan.areas import Areas
 from syncsrv.plan.tree import Entry, is_below, parents, show_path
-from syncsrv.store.message import compose, summary
-from syncsrv.store.repo import Person, Store
+from syncsrv.store.message import summary
+from syncsrv.store.commits import Person
+from syncsrv.store.repo import Store
 from syncsrv.watch.scan import LeftOut, LiveTree, Reason, Scanner
 
 MAIN = "refs/heads/main"
 
-UNSAVED = frozenset({Reason.TOO_LARGE, Reason.UNREADABLE, Reason.CHANGING})
+UNSAVED = frozenset({Reason.TOO_LARGE, Reason.TOO_DEEP, Reason.UNREADABLE, Reason.CHANGING, Reason.FOREIGN})
 """It is there but could not be read: its last known entry stays in the history; its absence is not claimed."""
 
 
@@ -88,8 +90,20 @@ class Recorder:
 
     def scan(self, areas: Areas, only: Collection[bytes] | None = None) -> LiveTree:
         """What is live in these areas now; contents go to the store, no ref moves."""
-        with self.lock, self.store.writer(), self.store.batch():
-            return self._scanner.scan(areas, self._cluster_file, only)
+        with self.lock, self.store.writer():
+            return self._scan(areas, only)
+
+    def _scan(self, areas: Areas, only: Collection[bytes] | None = None) -> LiveTree:
+        """One batch of contents; when it cannot be kept, the scanner must not believe that it was."""
+        kept = False
+        try:
+            with self.store.batch():
+                live = self._scanner.scan(areas, self._cluster_file, only)
+            kept = True
+            return live
+        finally:
+            if not kept:
+                self._scanner.forget()
 
     def record(
         self,
@@ -114,17 +128,17 @@ class Recorder:
             beside: areas of a tag about to be applied: what lies there is saved too, before it is overwritten.
         """
         with self.lock, self.store.writer():
-            with self.store.batch():
-                live = self._scanner.scan(areas, self._cluster_file, only)
-                entries = dict(live.entries)
-                tops = [top for name in areas.names for top in areas.tops(name)]
-                if beside is not None:
-                    live = self._scanner.scan(beside, self._cluster_file, None)
-                    entries.update(live.entries)
-                    tops += [top for name in beside.names for top in beside.tops(name)]
-                head = self.head()
-                base = self.tree(head)
-                changes = changes_to(base, entries, live.left_out, tops, paths)
+            live = self._scan(areas, only)
+            entries, left_out = dict(live.entries), live.left_out
+            tops = [top for name in areas.names for top in areas.tops(name)]
+            if beside is not None:
+                more = self._scan(beside)
+                entries.update(more.entries)
+                left_out += more.left_out
+                tops += [top for name in beside.names for top in beside.tops(name)]
+            head = self.head()
+            base = self.tree(head)
+            changes = changes_to(base, entries, left_out, tops, paths)
             if not changes and head is not None:
                 return Recorded(None, head, live)
             return self._commit(head, base, changes, areas, live, via, person, message)
@@ -143,11 +157,9 @@ class Recorder:
         tree = self.store.build_tree(head, changes)
         touched = sorted({areas.area_of(path) for path in changes} - {None}, key=str)
         subject = message or summary(base, changes, self.store.blob)
-        text = compose(subject, via=via, node=self._node, areas=[str(area) for area in touched])
+        text = message_of(subject, via=via, node=self._node, areas=[str(area) for area in touched])
         author = person or Person(self._node, f"syncsrv@{self._node}")
-        commit = self.store.commit(
-            tree, [head] if head else [], text, author, self._clock.utc(), committer=Person(self._node, f"syncsrv@{self._node}")
-        )
+        commit = self.store.commit(tree, [head] if head else [], text, author, self._clock.utc())
         self.store.move_ref(MAIN, commit, head)
         return Recorded(commit, commit, live, len(changes), subject.splitlines()[0])
 

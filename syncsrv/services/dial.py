@@ -15,22 +15,6 @@ from syncsrv.clock import Clock
 Address: TypeAlias = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
 
 
-def host_and_port(text: str) -> tuple[str, int]:
-    """``HOST:PORT``, an IPv6 address in brackets.
-
-    Raises:
-        ValueError: it is not of that form.
-    """
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError(f"{text!r} is not HOST:PORT (an IPv6 address stands in brackets)")
-    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ValueError(f"{text!r} is not HOST:PORT")
-    return host, int(port)
-
-
 def connect(host: str, port: int, ends_at: float, clock: Clock) -> socket.socket:
     """A TCP connection to the first of the host's addresses that answers.
 

@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 from syncsrv import process
 from syncsrv.clock import Clock
 from syncsrv.config.model import Health
+from syncsrv.config.values import split_host_port
 from syncsrv.services.base import HealthWord, ServiceState, ServiceStatus
-from syncsrv.services.dial import connect, cut_off, host_and_port
+from syncsrv.services.dial import connect, cut_off
 
 BODY_KEPT = 4096
 """Bytes of an HTTP answer that are read, to be shown where it is the wrong one."""
@@ -97,8 +98,7 @@ def probe(health: Health, env: Mapping[str, str], clock: Clock) -> Probed:
 
 def _probe_tcp(target: str, health: Health, clock: Clock) -> Probed:
     try:
-        host, port = host_and_port(target)
-        connect(host, port, clock.monotonic() + health.timeout_s, clock).close()
+        connect(*split_host_port(target), clock.monotonic() + health.timeout_s, clock).close()
     except (OSError, ValueError) as error:
         return Probed(False, f"tcp {target}: {_why(error, health.timeout_s)}")
     return Probed(True, f"tcp {target} answers")

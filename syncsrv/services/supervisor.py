@@ -157,11 +157,18 @@ class Supervisor:
         if error.number in (NO_FILE, NOT_EXECUTABLE):
             return ServiceActionError(name, action, f"its program cannot be executed: {error.text}")
         if error.number in (ABNORMAL_TERMINATION, SPAWN_ERROR):
-            why = (
-                "it ended too soon after its start" if error.number == ABNORMAL_TERMINATION else "it cannot be spawned"
-            )
-            return ServiceActionError(name, action, why, self._tail(program))
+            return ServiceActionError(name, action, self._why_not_up(program), self._tail(program))
         return ServiceActionError(name, action, f"supervisor says {error.text}")
+
+    def _why_not_up(self, program: str) -> str:
+        """Both faults come for a program that ends at once and for one that cannot be forked; its info tells which."""
+        try:
+            info = self._call("supervisor.getProcessInfo", (program,), 2.0)
+        except (SupervisorAwayError, SupervisorFaultError):
+            info = None
+        said = str(info["spawnerr"]) if isinstance(info, dict) else ""
+        too_soon = not said or said.startswith("Exited too quickly")
+        return "it ended too soon after its start" if too_soon else f"it cannot be spawned: {said}"
 
     def _tail(self, program: str) -> str:
         words = []

@@ -254,12 +254,18 @@ def supervisord(tmp: Path, programs: Mapping[str, Mapping[str, str]]) -> Iterato
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    supervisor = Supervisor(socket, SystemClock())
+    configured = {name: Service(manager=ManagerKind.SUPERVISOR, program=name) for name in programs}
     try:
         until(socket.exists, what="supervisord's socket")
         yield socket
     finally:
-        child.terminate()
+        pids = [status.pid for status in supervisor.statuses(configured, 5).values() if status.pid]
+        child.kill()  # asked to end by itself it takes its ticks of a second, and each program's stopwaitsecs
         child.wait(20)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager

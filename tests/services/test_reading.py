@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from syncsrv.clock import SystemClock
+from syncsrv.config.model import ManagerKind, Service
+from syncsrv.services.base import HealthWord, ServiceState, ServiceStatus
+from syncsrv.services.health import STEADY_S
+from syncsrv.services.reading import Reader
+from tests.services.kit import Fake, FakeManager, HandClock, command
+
+
+class Hanging(FakeManager):
+    def __init__(self, release: threading.Event) -> None:
+        super().__init__({})
+        self.release = release
+
+    def statuses(self, services: Mapping[str, Service], deadline_s: float) -> dict[str, ServiceStatus]:
+        self.release.wait(30)
+        return super().statuses({}, deadline_s)
+
+
+def test_a_manager_that_hangs_costs_only_its_own_services_their_reading() -> None:
+    release = threading.Event()
+    services = {"a": command(), "b": command(manager="systemd", unit="b.service")}
+    managers = {
+        ManagerKind.COMMAND: FakeManager({"a": Fake(ServiceState.RUNNING, 7)}),
+        ManagerKind.SYSTEMD: Hanging(release),
+    }
+    try:
+        readings = Reader(services, managers, "fw1", SystemClock(), read_s=0.1).states(["a", "b"])
+    finally:
+        release.set()
+    assert readings["a"].state is ServiceState.RUNNING
+    assert readings["b"].state is ServiceState.UNKNOWN
+    assert readings["b"].reason == "systemd did not answer within 0.1 s"
+
+
+def reader(service: Service, fake: Fake, clock: HandClock) -> Reader:
+    return Reader({"a": service}, {service.manager: FakeManager({"a": fake})}, "fw1", clock)
+
+
+def health(read: Reader) -> tuple[HealthWord, str]:
+    status = read.with_health(read.states(["a"]))["a"]
+    return status.health, status.reason
+
+
+def test_health_falls_after_so_many_bad_answers_and_says_why_from_the_first(tmp_path: Path) -> None:
+    service = command(health={"exec": ["/bin/test", "-e", f"{tmp_path}/well"], "fall": 2})
+    clock = HandClock()
+    read = reader(service, Fake(ServiceState.RUNNING, 7), clock)
+    (tmp_path / "well").touch()
+    assert health(read) == (HealthWord.OK, "")
+    (tmp_path / "well").unlink()
+    assert health(read) == (HealthWord.OK, "/bin/test: status 1")
+    assert health(read) == (HealthWord.FAILING, "/bin/test: status 1")
+
+
+def test_a_stopped_service_forgets_how_well_it_was() -> None:
+    fake = Fake(ServiceState.RUNNING, 7)
+    read = reader(command(health={"exec": ["/bin/false"], "fall": 1}), fake, HandClock())
+    assert health(read)[0] is HealthWord.FAILING
+    fake.state, fake.pid = ServiceState.STOPPED, None
+    assert health(read)[0] is HealthWord.NONE
+    fake.state, fake.reason = ServiceState.FAILED, "status 1"
+    assert health(read) == (HealthWord.FAILING, "status 1")
+
+
+def test_without_a_check_health_is_unknown_until_one_process_ran_steadily() -> None:
+    clock, fake = HandClock(), Fake(ServiceState.RUNNING, 7)
+    read = reader(command(health=None), fake, clock)
+    assert health(read) == (HealthWord.UNKNOWN, "it has run for less than 2 s")
+    clock.now += STEADY_S
+    assert health(read) == (HealthWord.OK, "")
+    fake.pid = 8
+    assert health(read)[0] is HealthWord.UNKNOWN

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 Checkpoint: TypeAlias = Callable[[str], None]
-"""Called with the step's name right after the step changed something on disk."""
+"""Called with the step's name right after the step changed something on disk, and between a look and what it allows."""
 
 
 def no_checkpoint(step: str) -> None:

@@ -244,13 +244,25 @@ class AttributesError(FileError):
         self.name = name
 
 
+class RootError(SyncsrvError):
+    """The managed root, or the configuration directory, cannot be opened."""
+
+    code = "root"
+
+    def __init__(self, directory: str, why: str) -> None:
+        super().__init__(f"cannot open {directory}: {why}", "make it, or correct `root` in node.yaml")
+        self.directory = directory
+
+
 class InputOutputError(FileError):
     """Anything else that the kernel said."""
 
     code = "io"
 
     def __init__(self, path: bytes, doing: str, why: str) -> None:
-        super().__init__(path, f"cannot {doing} {printable(path)}: {why}", "look at the kernel's log for the disk")
+        super().__init__(
+            path, f"cannot {doing} {printable(path)}: {why}", "look at the kernel's log (`dmesg`) for its disk"
+        )
 
 
 def from_os(error: OSError, path: bytes, doing: str, *, privileged: bool) -> FileError:
@@ -273,6 +285,10 @@ def from_os(error: OSError, path: bytes, doing: str, *, privileged: bool) -> Fil
             return NotPermittedError(path, doing, privileged=privileged)
         case errno.EBUSY:
             return BusyError(path, doing)
+        case errno.EEXIST:
+            return ChangedError(path, "something stands under the name of its temporary file")
+        case errno.ENOENT | errno.ENOTDIR | errno.EISDIR | errno.ELOOP | errno.ENOTEMPTY | errno.ESTALE | errno.ENXIO:
+            return ChangedError(path, "something else took its place")
         case errno.ENAMETOOLONG:
             return UnsafePathError(path, "its name is too long for this filesystem")
         case _:

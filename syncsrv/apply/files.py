@@ -192,10 +192,7 @@ class LiveFiles:
             if (identity_at(source, temp_base) or ())[:2] != self._temps.get(temp):
                 raise ChangedError(path, "its temporary file was replaced")
             self._still(handle, name, path, seen)
-            try:
-                os.rename(temp_base, name, src_dir_fd=source, dst_dir_fd=handle)
-            except (IsADirectoryError, NotADirectoryError, FileExistsError) as error:
-                raise ChangedError(path, "it was replaced by something else") from error
+            os.rename(temp_base, name, src_dir_fd=source, dst_dir_fd=handle)
             self.checkpoint("temp.renamed")
         del self._temps[temp]
         self._touched(path, temp)
@@ -290,6 +287,7 @@ class LiveFiles:
         seen = self._look(handle, name, path)
         if (seen.entry if seen else None) != here:
             raise ChangedError(path, differences(here, seen.entry if seen else None))
+        self.checkpoint("path.seen")
         return seen
 
     def _still(self, handle: int, name: bytes, path: bytes, seen: Seen | None) -> None:

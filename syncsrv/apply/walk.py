@@ -14,7 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from syncsrv.apply.file_errors import LinkInPathError, MissingDirectoryError, NotDirectoryError, UnsafePathError
+from syncsrv.apply.file_errors import (
+    ChangedError,
+    LinkInPathError,
+    MissingDirectoryError,
+    NotDirectoryError,
+    RootError,
+    UnsafePathError,
+)
 from syncsrv.plan.tree import CLUSTER_PATH
 
 DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -88,7 +95,8 @@ class Walker:
         """The open directory that holds ``path``, and the path's name in it.
 
         Raises:
-            LinkInPathError, NotDirectoryError, MissingDirectoryError: the way there is barred.
+            LinkInPathError, NotDirectoryError, MissingDirectoryError, ChangedError: the way there is barred.
+            RootError: not even the root can be opened.
             OSError: as the kernel says.
         """
         above, _, name = path.rpartition(b"/")
@@ -111,10 +119,10 @@ class Walker:
             return self._walk(path, above)
         if self._cluster_file is None:
             raise UnsafePathError(path, "cluster.yaml is not written here")
-        return os.open(self._cluster_file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return _open_top(self._cluster_file.parent)
 
     def _walk(self, path: bytes, above: bytes) -> int:
-        handle = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        handle = _open_top(self._root)
         done: list[bytes] = []
         for component in above.split(b"/") if above else ():
             done.append(component)
@@ -129,6 +137,13 @@ class Walker:
         return handle
 
 
+def _open_top(directory: Path) -> int:
+    try:
+        return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise RootError(str(directory), error.strerror or str(error)) from error
+
+
 def _why_barred(error: OSError, handle: int, component: bytes, path: bytes, way: bytes) -> Exception:
     """Why a component did not open: with O_DIRECTORY the kernel says ENOTDIR for a link and for a file alike."""
     if error.errno == errno.ENOENT:
@@ -136,7 +151,11 @@ def _why_barred(error: OSError, handle: int, component: bytes, path: bytes, way:
     if error.errno not in {errno.ENOTDIR, errno.ELOOP}:
         return error
     try:
-        is_link = stat.S_ISLNK(os.lstat(component, dir_fd=handle).st_mode)
+        mode = os.lstat(component, dir_fd=handle).st_mode
     except FileNotFoundError:
         return MissingDirectoryError(path, way)
-    return LinkInPathError(path, way) if is_link else NotDirectoryError(path, way)
+    if stat.S_ISLNK(mode):
+        return LinkInPathError(path, way)
+    if stat.S_ISDIR(mode):
+        return ChangedError(path, "a directory on the way to it was replaced")
+    return NotDirectoryError(path, way)

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from syncsrv.config import rules
+from syncsrv.config.document import MAX_BYTES, Document, dotted
 from syncsrv.config.model import Cluster, Node, Secrets
 from syncsrv.config.problem import ConfigurationError, Problem, Severity
 from syncsrv.config.shape import Read, read_shape
 from syncsrv.config.sight import File, Finding
-from syncsrv.config.yamltext import MAX_BYTES, Document, parse
+from syncsrv.config.yamltext import parse
 
 T = TypeVar("T")
 
@@ -117,8 +118,7 @@ def parse_cluster(text: bytes, name: str, node: Node, secrets: Secrets) -> Clust
         if finding.file is File.CLUSTER:
             problems += _placed(finding, cluster)
         else:
-            key_path = ".".join(map(str, finding.path))
-            problems.append(Problem(NODE_FILE, 1, 1, key_path, finding.message, finding.severity))
+            problems.append(Problem(NODE_FILE, 1, 1, dotted(finding.path), finding.message, finding.severity))
     if cluster.value is None or any(problem.severity is Severity.ERROR for problem in problems):
         raise ConfigurationError(problems)
     return cluster.value

@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator
 
 from syncsrv.config import rules_network, rules_services
+from syncsrv.config.document import KeyPath
 from syncsrv.config.model import Cluster, Node, Override, Role, Secrets
 from syncsrv.config.problem import Severity
 from syncsrv.config.sight import File, Finding, Rule, Sight, did_you_mean, in_cluster
 from syncsrv.config.values import is_under, normal_path
-from syncsrv.config.yamltext import KeyPath
 
 BUILT_IN_AREA = "cluster"
 TREE_RESERVED = "/.syncsrv"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from syncsrv.config.document import KeyPath
 from syncsrv.config.model import SecretRef, Vip
 from syncsrv.config.problem import Severity
 from syncsrv.config.sight import File, Finding, Rule, Sight, did_you_mean, in_cluster, in_node
 from syncsrv.config.values import is_loopback, parse_public_key, parse_vip, split_listen
-from syncsrv.config.yamltext import KeyPath
 
 PASSWORD_BYTES = 19
 """What every CARP implementation takes: the key is 20 bytes with a final NUL where C copies it."""

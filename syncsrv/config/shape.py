@@ -16,9 +16,9 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from syncsrv.config.document import Document, KeyPath, dotted, shortened
 from syncsrv.config.problem import Problem, Severity
 from syncsrv.config.values import SecretRef
-from syncsrv.config.yamltext import Document, KeyPath
 
 T = TypeVar("T")
 Moved: TypeAlias = Mapping[KeyPath, tuple[int, ...]]
@@ -50,7 +50,7 @@ class Read(Generic[T]):
     ) -> Problem:
         """A Problem at a path of the text."""
         mark = self.document.key_at(written) if at_key else self.document.value_at(written)
-        return Problem(self.name, mark.line, mark.column, ".".join(map(str, written)), message, severity)
+        return Problem(self.name, mark.line, mark.column, dotted(written), message, severity)
 
     def as_written(self, path: KeyPath) -> KeyPath:
         """The path in the text of what has this path in ``value``."""
@@ -77,8 +77,7 @@ def read_shape(
     adapter: TypeAdapter[T] = TypeAdapter(shape)
     data = {} if document.data is None else document.data
     problems = [
-        Problem(name, flaw.mark.line, flaw.mark.column, ".".join(map(str, flaw.path)), flaw.message)
-        for flaw in document.flaws
+        Problem(name, flaw.mark.line, flaw.mark.column, dotted(flaw.path), flaw.message) for flaw in document.flaws
     ]
     if () in document.unread:
         return Read(name, document, None, tuple(problems), document.unread, {})
@@ -165,7 +164,7 @@ def _problems(
         mark = document.key_at(path) if at_key else document.value_at(path)
         hidden = secret or "password" in path
         message = _message(details, path, shape, data, hidden=hidden)
-        yield Problem(name, mark.line, mark.column, ".".join(map(str, path)), message)
+        yield Problem(name, mark.line, mark.column, dotted(path), message)
 
 
 _SHAPES = {
@@ -230,16 +229,15 @@ def show(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, SecretRef):
         return "!secret"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return shortened(repr(value))
 
 
 def unknown(name: str, known: list[str]) -> str:
     """The sentence for a key that means nothing, with the one that was probably meant."""
     near = difflib.get_close_matches(name, known, 1) or difflib.get_close_matches(name.lower(), known, 1, 0.5)
     if near:
-        return f"cannot be understood: there is no key {name} here; did you mean {near[0]}?"
-    return f"cannot be understood: there is no key {name} here; the keys are {', '.join(sorted(known))}"
+        return f"cannot be understood: there is no key {shortened(name)} here; did you mean {near[0]}?"
+    return f"cannot be understood: there is no key {shortened(name)} here; the keys are {', '.join(sorted(known))}"
 
 
 def _either(words: list[str]) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from syncsrv.config.document import KeyPath
 from syncsrv.config.model import Cluster, Node, Secrets
 from syncsrv.config.problem import Severity
-from syncsrv.config.yamltext import KeyPath
 
 
 class File(enum.Enum):

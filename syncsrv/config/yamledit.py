@@ -12,8 +12,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from syncsrv.config.document import Document, KeyPath, resolve_plain
 from syncsrv.config.values import SecretRef
-from syncsrv.config.yamltext import Document, KeyPath, parse, resolve_plain
+from syncsrv.config.yamltext import parse
 from syncsrv.errors import SyncsrvError
 
 Value: TypeAlias = Mapping[str, Any] | Sequence[Any] | SecretRef | str | float | None

@@ -10,11 +10,10 @@ that one run shows the faults of every key.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -28,105 +27,27 @@ from ruamel.yaml.events import (
     ScalarEvent,
 )
 
+from syncsrv.config.document import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_FLAWS,
+    MAX_NODES,
+    TOP,
+    Document,
+    Flaw,
+    KeyPath,
+    Mark,
+    Spot,
+    decoded,
+    depth,
+    resolve_plain,
+    shortened,
+)
 from syncsrv.config.values import SecretRef
 
-KeyPath: TypeAlias = tuple[str | int, ...]
-"""Where a value stands: keys and list indexes from the top."""
-
-MAX_BYTES = 1 << 20
-MAX_DEPTH = 32
-MAX_NODES = 100_000
-"""Values in a document, those that an alias repeats counted each time."""
-MAX_FLAWS = 50
-
-_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
-_WORDS: Mapping[str, Any] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), math.inf),
-    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), -math.inf),
-    **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
-}
+_READ_CHARACTERS = 2 * MAX_BYTES
+"""How much is read in all while looking for more flaws: a second for each 200,000 characters."""
 _CORE_TAG = "tag:yaml.org,2002:"
-_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A place in the text: line and column from 1, ``index`` in characters from 0."""
-
-    line: int
-    column: int
-    index: int
-
-
-_TOP = Mark(1, 1, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """Where one value stands.
-
-    Attributes:
-        key: start of its key, or None for the top and for list items.
-        key_end: end of its key.
-        start: first character of the value, its tag or anchor included.
-        end: one past its last character; for a block collection the end of its last item.
-        flow: whether it is written in brackets or braces.
-        collection: whether it is a mapping or a sequence.
-        alias: whether an ``*alias`` stands here.
-    """
-
-    key: Mark | None
-    key_end: Mark | None
-    start: Mark
-    end: Mark
-    flow: bool = False
-    collection: bool = False
-    alias: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Flaw:
-    """Something the reader cannot take: a sentence beginning with ``cannot``, and where."""
-
-    mark: Mark
-    path: KeyPath
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """What a text says.
-
-    Attributes:
-        data: plain dicts, lists and scalars, and SecretRef; None for an empty text.
-        spots: the place of each value by its path; what an alias repeats has only the alias's place.
-        flaws: what could not be read.
-        unread: top-level keys (as paths) that are missing from ``data`` because of a flaw; the empty path where
-            the whole text is.
-    """
-
-    data: Any
-    spots: Mapping[KeyPath, Spot]
-    flaws: tuple[Flaw, ...] = ()
-    unread: frozenset[KeyPath] = frozenset()
-
-    def value_at(self, path: KeyPath) -> Mark:
-        """Where a value begins; that of the nearest value around it where it is not there."""
-        while path and path not in self.spots:
-            path = path[:-1]
-        spot = self.spots.get(path)
-        return spot.start if spot else _TOP
-
-    def key_at(self, path: KeyPath) -> Mark:
-        """Where a value's key begins; a list item and the top have none and answer for themselves."""
-        while path and path not in self.spots:
-            path = path[:-1]
-        spot = self.spots.get(path)
-        return (spot.key or spot.start) if spot else _TOP
 
 
 def parse(source: bytes | str) -> Document:
@@ -138,11 +59,14 @@ def parse(source: bytes | str) -> Document:
     Returns:
         What could be read, with the flaws of everything else.
     """
-    text, flaws = _decode(source)
-    if text is None:
-        return Document(None, {}, tuple(flaws), frozenset({()}))
+    if len(source) > MAX_BYTES:
+        flaw = Flaw(TOP, (), f"cannot be {len(source)} bytes long: at most {MAX_BYTES}")
+        return Document(None, {}, (flaw,), frozenset({()}))
+    text, flaws = decoded(source)
     unread: set[KeyPath] = set()
+    budget = _READ_CHARACTERS
     while True:
+        budget -= len(text)
         reading = _Reading(text, forgiving=bool(unread))
         broken = reading.read()
         if broken is None:
@@ -150,39 +74,20 @@ def parse(source: bytes | str) -> Document:
         blanked, name = _without_block(text, broken)
         named = name is not None and not broken.flaw.path
         flaws.append(Flaw(broken.flaw.mark, (name,), broken.flaw.message) if named and name else broken.flaw)
-        if blanked is None or len(flaws) >= MAX_FLAWS:
+        if blanked is None or len(flaws) >= MAX_FLAWS or budget < len(text):
             unread.add(())
             break
         unread.add((name,) if name else ())
         text = blanked
+    flaws = [flaw if flaw.path else replace(flaw, path=_around(reading.spots, flaw.mark)) for flaw in flaws]
     found = sorted({*flaws, *reading.flaws}, key=lambda flaw: (flaw.mark.index, flaw.message))
     return Document(reading.data, reading.spots, tuple(found[:MAX_FLAWS]), frozenset(unread))
 
 
-def _decode(source: bytes | str) -> tuple[str | None, list[Flaw]]:
-    size = len(source)
-    if size > MAX_BYTES:
-        return None, [Flaw(_TOP, (), f"cannot be {size} bytes long: at most {MAX_BYTES}")]
-    if isinstance(source, str):
-        text = source
-    else:
-        try:
-            text = source.decode("utf-8")
-        except UnicodeDecodeError as error:
-            before = source[: error.start].decode("utf-8")
-            mark = _mark_at(before, len(before))
-            byte = source[error.start]
-            return None, [Flaw(mark, (), f"cannot be read: the byte 0x{byte:02x} is not UTF-8")]
-    wrong = [
-        Flaw(_mark_at(text, found.start()), (), f"cannot hold the control character U+{ord(found[0]):04X}")
-        for _, found in zip(range(MAX_FLAWS), _UNPRINTABLE.finditer(text), strict=False)
-    ]
-    return (None if wrong else text), wrong
-
-
-def _mark_at(text: str, index: int) -> Mark:
-    line = text.count("\n", 0, index) + 1
-    return Mark(line, index - (text.rfind("\n", 0, index) + 1) + 1, index)
+def _around(spots: Mapping[KeyPath, Spot], mark: Mark) -> KeyPath:
+    """The innermost value whose key or text holds a place."""
+    holding = (path for path, spot in spots.items() if (spot.key or spot.start).index <= mark.index < spot.end.index)
+    return max(holding, key=len, default=())
 
 
 @dataclass(slots=True)
@@ -246,12 +151,12 @@ class _Reading:
             except MarkedYAMLError as error:
                 raise self._syntax(error) from error
             except (YAMLError, ValueError, OverflowError) as error:
-                raise _BrokenError(Flaw(_TOP, (), "cannot be read as YAML: a malformed escape or tag")) from error
+                raise _BrokenError(Flaw(TOP, (), "cannot be read as YAML: a malformed escape or tag")) from error
             yield event
 
     def _syntax(self, error: MarkedYAMLError) -> _BrokenError:
         place = error.problem_mark or error.context_mark
-        mark = _mark(place) if place else _TOP
+        mark = _mark(place) if place else TOP
         began = error.context_mark.line + 1 if error.context_mark else mark.line
         opened = f" (in what begins on line {began})" if began != mark.line else ""
         words = _in_our_words(str(error.context or ""), str(error.problem or "syntax error"))
@@ -274,7 +179,7 @@ class _Reading:
             mark = _mark(event.start_mark)
             self._documents += 1
             if event.version or event.tags:
-                raise _BrokenError(Flaw(_TOP, (), "cannot take YAML directives (lines with %)"))
+                raise _BrokenError(Flaw(TOP, (), "cannot take YAML directives (lines with %)"))
             if self._documents > 1:
                 raise _BrokenError(Flaw(mark, (), "cannot take a second document: `---` may stand only at the top"))
         elif isinstance(event, CollectionEndEvent):
@@ -325,7 +230,9 @@ class _Reading:
         if len(self._open) >= MAX_DEPTH:
             raise self._too_deep(mark, path)
         if event.tag and event.tag not in (f"{_CORE_TAG}map", f"{_CORE_TAG}seq"):
-            self.flaws.append(Flaw(mark, path, f"cannot take the tag {event.tag}: only `!secret NAME` has a meaning"))
+            self.flaws.append(
+                Flaw(mark, path, f"cannot take the tag {shortened(event.tag)}: only `!secret NAME` has a meaning")
+            )
         into: dict[str, Any] | list[Any] = {} if isinstance(event, MappingStartEvent) else []
         self._put(into, Spot(None, None, mark, mark, flow=bool(event.flow_style), collection=True), done=False)
         self._open.append(_Open(path, into, event.anchor, self._nodes - 1))
@@ -351,11 +258,13 @@ class _Reading:
         known = self._anchors.get(event.anchor)
         value: Any = None
         if known is None and not self.forgiving:
-            self.flaws.append(Flaw(mark, path, f"cannot repeat *{event.anchor}: no finished &{event.anchor} before it"))
+            self.flaws.append(
+                Flaw(mark, path, f"cannot repeat *{shortened(event.anchor)}: no such & is finished before it")
+            )
         if known is not None:
             value, nodes = known
             self._count(nodes, mark)
-            if len(self._open) + _depth(value) > MAX_DEPTH:
+            if len(self._open) + depth(value) > MAX_DEPTH:
                 raise self._too_deep(mark, path)
         self._put(value, Spot(None, None, mark, _mark(event.end_mark), alias=True))
 
@@ -408,32 +317,14 @@ class _Reading:
         if event.tag == f"{_CORE_TAG}str" or event.tag == "!":
             return text
         if event.tag:
-            self.flaws.append(Flaw(mark, path, f"cannot take the tag {event.tag}: only `!secret NAME` has a meaning"))
+            self.flaws.append(
+                Flaw(mark, path, f"cannot take the tag {shortened(event.tag)}: only `!secret NAME` has a meaning")
+            )
             return text
         if any("\ud800" <= letter <= "\udfff" for letter in text):
             self.flaws.append(Flaw(mark, path, "cannot hold half a surrogate pair"))
             return "\ufffd"
         return resolve_plain(text) if plain else text
-
-
-def resolve_plain(text: str) -> Any:
-    """A plain scalar by the core schema of YAML 1.2."""
-    if text in _WORDS:
-        return _WORDS[text]
-    if _INT.fullmatch(text) and len(text) <= 40:
-        return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
-    if _FLOAT.fullmatch(text) and len(text) <= 40:
-        return float(text)
-    return text
-
-
-def _depth(value: Any) -> int:
-    """How deep a finished value is nested; MAX_DEPTH bounds the recursion."""
-    if isinstance(value, dict):
-        return 1 + max(map(_depth, value.values()), default=0)
-    if isinstance(value, list):
-        return 1 + max(map(_depth, value), default=0)
-    return 0
 
 
 def _mark(mark: Any) -> Mark:

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from syncsrv.apply import prepare, settle
 from syncsrv.apply.hooks import HookContext
 from syncsrv.apply.journal import JobKind, Phase, Record
-from syncsrv.apply.message import message_of
 from syncsrv.apply.operations import plan_operations
 from syncsrv.apply.order import CannotApplyError, Order, Outcome, Parts
 from syncsrv.apply.record import MAIN
@@ -28,6 +27,7 @@ from syncsrv.plan.make import Plan
 from syncsrv.plan.tree import Entry, show_path
 from syncsrv.plan.words import counted, listed
 from syncsrv.store.commits import Person
+from syncsrv.store.message import compose
 
 
 class Engine:
@@ -228,7 +228,7 @@ class Engine:
             subject, parents = f"{order.tag}{words or f' applied to {names}'}", [record.pre_image, order.target]
         else:
             subject, parents = f"roll back {names} to {order.target[:10]}{words}", [record.pre_image]
-        text = message_of(
+        text = compose(
             subject, via=order.kind, node=node, areas=list(order.chosen), requested_by=order.requested_by, tag=order.tag
         )
         with recorder.store.writer():

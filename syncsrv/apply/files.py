@@ -66,7 +66,7 @@ class LiveFiles:
         self._read_blob = read_blob
         self._privileged = os.geteuid() == 0
         self._temps: dict[bytes, tuple[int, int]] = {}
-        self._unsynced: list[bytes] = []
+        self._unsynced: dict[bytes, None] = {}
         self._dirty: set[bytes] = set()
 
     def begin(self) -> None:
@@ -250,6 +250,7 @@ class LiveFiles:
                 return
             self.checkpoint("temp.discarded")
         self._temps.pop(temp, None)
+        self._unsynced.pop(temp, None)
         self._touched(temp)
 
     def flush(self) -> None:
@@ -345,7 +346,7 @@ class LiveFiles:
             raise ChangedError(temp, "a temporary file was replaced")
         self._temps[temp] = _inode(status)
         if kind is not Kind.LINK:
-            self._unsynced.append(temp)
+            self._unsynced[temp] = None
         self._touched(temp)
 
     def _remove_directory(self, handle: int, name: bytes, path: bytes) -> None:

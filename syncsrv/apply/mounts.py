@@ -160,8 +160,8 @@ class _View:
         try:
             self._overlay(target.path, live, layer)
         except OSError as error:
-            if error.errno in _GONE:
-                return
+            if target.kind and error.errno in _GONE:
+                return  # the stage has no such mount point any more
             if target.kind and layer is None:
                 _bind(restricted, self._new + target.path)
                 return
@@ -211,7 +211,7 @@ class _View:
         for logs in {b"/var/log", os.path.join(self._spec.root, b"var/log")}:
             if is_below(path, logs):
                 _empty_large(live, b".", writing)
-            elif is_below(logs, path):
+            elif is_below(logs, path) and os.path.isdir(self._base + logs):
                 _empty_large(live, os.path.relpath(logs, path), writing)
 
     def _renew_dev(self) -> None:
@@ -253,21 +253,23 @@ def _empty_large(live: int, where: bytes, upper: int) -> None:
     """For each large file below the directory ``where`` of ``live`` an empty one of the same owner in ``upper``."""
     left = _LOGS_LOOKED_AT
     for folder, _, names, handle in os.fwalk(where, dir_fd=live):
-        for name in names:
-            left -= 1
-            if left < 0:
-                return
-            status = os.lstat(name, dir_fd=handle)
-            if not stat.S_ISREG(status.st_mode) or status.st_size <= _LARGE_LOG:
+        for name in names[:left]:
+            try:
+                status = os.lstat(name, dir_fd=handle)
+            except FileNotFoundError:  # rotated away meanwhile
                 continue
-            into = upper
-            way = os.path.normpath(folder).split(b"/")
-            for depth, component in enumerate(way if way != [b"."] else []):
-                into = copytree.make_directory(into, component)
-                copytree.set_like(into, os.lstat(os.path.join(*way[: depth + 1]), dir_fd=live))
-            file = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=into)
-            copytree.set_like(file, status)
-            os.close(file)
+            if stat.S_ISREG(status.st_mode) and status.st_size > _LARGE_LOG:
+                into = upper
+                way = os.path.normpath(folder).split(b"/")
+                for depth, component in enumerate(way if way != [b"."] else []):
+                    into = copytree.make_directory(into, component)
+                    copytree.set_like(into, os.lstat(os.path.join(*way[: depth + 1]), dir_fd=live))
+                file = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=into)
+                copytree.set_like(file, status)
+                os.close(file)
+        left -= len(names)
+        if left <= 0:
+            return
 
 
 def _bind(source: int, place: bytes) -> None:

@@ -86,7 +86,11 @@ def describe(made: Plan) -> str:
     kinds = [change.difference for change in made.changes]
     added, removed = kinds.count(Difference.ADDED), deletions(made.changes)
     rest = len(kinds) - added - kinds.count(Difference.REMOVED)
-    parts = [f"{added} added" if added else "", f"{rest} changed" if rest else "", f"{removed} deleted" if removed else ""]
+    parts = [
+        f"{added} added" if added else "",
+        f"{rest} changed" if rest else "",
+        f"{removed} deleted" if removed else "",
+    ]
     said = ", ".join(part for part in parts if part) or counted(len(kinds), "directory") + " removed"
     return f"{said}: {listed(show_path(change.path) for change in made.changes)}"
 

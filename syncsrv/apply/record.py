@@ -12,13 +12,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from syncsrv.apply.message import message_of
 from syncsrv.clock import Clock
 from syncsrv.errors import SyncsrvError
 from syncsrv.plan.areas import Areas
 from syncsrv.plan.tree import Entry, is_below, parents, show_path
-from syncsrv.store.message import summary
 from syncsrv.store.commits import Person
+from syncsrv.store.message import compose, summary
 from syncsrv.store.repo import Store
 from syncsrv.watch.scan import LeftOut, LiveTree, Reason, Scanner
 
@@ -157,7 +156,7 @@ class Recorder:
         tree = self.store.build_tree(head, changes)
         touched = sorted({areas.area_of(path) for path in changes} - {None}, key=str)
         subject = message or summary(base, changes, self.store.blob)
-        text = message_of(subject, via=via, node=self._node, areas=[str(area) for area in touched])
+        text = compose(subject, via=via, node=self._node, areas=[str(area) for area in touched])
         author = person or Person(self._node, f"syncsrv@{self._node}")
         commit = self.store.commit(tree, [head] if head else [], text, author, self._clock.utc())
         self.store.move_ref(MAIN, commit, head)

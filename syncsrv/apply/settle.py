@@ -90,7 +90,9 @@ def put_back(parts: Parts, record: Record, steps: Steps, error: SyncsrvError, *,
         if record.phase is Phase.REVERTING:
             _restore_services(parts, record, cluster, steps)
         with steps.step("record what is live") as step:
-            live = recorder.record(parts.areas(cluster), via=record.via, message=f"put back: {why.splitlines()[0]}"[:200])
+            live = recorder.record(
+                parts.areas(cluster), via=record.via, message=f"put back: {why.splitlines()[0]}"[:200]
+            )
             step.say(f"{live.commit[:10]}" if live.commit else "main equals the disk")
             with recorder.store.writer():
                 _release(parts, record)
@@ -173,5 +175,3 @@ def _committed_unseen(parts: Parts, record: Record, head: str) -> Record:
     if record.phase is Phase.WRITING and parts.recorder.store.read_commit(head).tree == record.wanted:
         return parts.journal.advance(Phase.APPLIED)
     return record
-
-

@@ -267,12 +267,12 @@ class _Writer:
                 self._set_looks(file.fileno(), path, entry)
 
     def _finish(self, path: bytes, looks: Entry | os.stat_result | None) -> None:
-        if looks is None:
-            return
         handle = self._open_parent(path + b"/-")
         try:
             if isinstance(looks, Entry):
                 self._set_looks(handle, path, looks)
+            elif looks is None:  # it will be made as the apply makes parents: for everybody to walk through
+                os.fchmod(handle, 0o755)
             else:
                 own(handle, looks.st_uid, looks.st_gid)
                 os.fchmod(handle, self._mode(looks.st_mode, 0o700))

@@ -73,7 +73,9 @@ class Steps:
             current.output = current.output or str(error)
             raise
         finally:
-            self._finish(Step(name, current.result or "failed", round(self.clock.monotonic() - began, 3), current.output))
+            self._finish(
+                Step(name, current.result or "failed", round(self.clock.monotonic() - began, 3), current.output)
+            )
 
     def add(self, name: str, result: str, seconds: float = 0.0, output: str = "") -> None:
         """A step that somebody else has already done and timed."""

@@ -36,6 +36,9 @@ from syncsrv.apply.operations import Operation, undo_temp
 from syncsrv.errors import SyncsrvError
 from syncsrv.plan.tree import Entry, Kind, Tree
 
+_TAKEN = (ChangedError, DirectoryNotEmptyError, LinkInPathError, NotDirectoryError, MissingDirectoryError)
+"""What it looks like when somebody else has taken a path, or a directory on the way to it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Edited:
@@ -102,9 +105,10 @@ class _Undo:
         for _, level in groupby(sorted(directories, key=_depth), key=_depth):
             self._refill({path: lost.pop(path) for path in level})
         self._refill(lost)
-        with self._trying(b""):
+        with self._trying():
             self._files.flush()
-        return UndoReport(tuple(self._restored), tuple(self._edited.values()), tuple(self._failed))
+        edited = tuple(self._edited[path] for path in sorted(self._edited))
+        return UndoReport(tuple(sorted(self._restored)), edited, tuple(self._failed))
 
     def _ours(self) -> dict[bytes, Entry | None]:
         """What stands now at each path that the apply, and nobody else, has changed; sorted by path."""
@@ -176,7 +180,7 @@ class _Undo:
             if path not in ready:
                 with self._trying(path):
                     self._files.discard(temp)
-        with self._trying(b""):
+        with self._trying():
             self._files.settle()
             for path, temp in ready.items():
                 with self._trying(path):
@@ -188,17 +192,23 @@ class _Undo:
         self._barred.add(path)
 
     @contextmanager
-    def _trying(self, path: bytes) -> Iterator[None]:
-        """Note what fails and go on: what can be put back shall be."""
+    def _trying(self, path: bytes | None = None) -> Iterator[None]:
+        """Note what fails and go on: what can be put back shall be.
+
+        Args:
+            path: the path that it is about; None where it is about all.
+        """
         try:
             yield
-        except (ChangedError, DirectoryNotEmptyError) as error:
-            self._leave(path, error.how if isinstance(error, ChangedError) else error.message)
-        except (LinkInPathError, NotDirectoryError, MissingDirectoryError) as error:
-            self._leave(path, error.message)
+        except _TAKEN as error:
+            if path is None:
+                self._failed.append(error)
+            else:
+                self._leave(path, error.how if isinstance(error, ChangedError) else error.message)
         except SyncsrvError as error:
             self._failed.append(error)
-            self._barred.add(path)
+            if path is not None:
+                self._barred.add(path)
 
 
 def _depth(path: bytes) -> int:

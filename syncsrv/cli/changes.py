@@ -38,7 +38,9 @@ def _patch_line(settings: Settings, line: str) -> str:
         return settings.paint(text, "bold")
     if line.startswith("@@"):
         return settings.paint(text, "cyan")
-    return settings.paint(text, "green") if line[:1] == "+" else settings.paint(text, "red") if line[:1] == "-" else text
+    return (
+        settings.paint(text, "green") if line[:1] == "+" else settings.paint(text, "red") if line[:1] == "-" else text
+    )
 
 
 def without_patches(files: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

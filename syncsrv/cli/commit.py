@@ -24,7 +24,10 @@ def command(settings: Settings, paths: tuple[str, ...], message: str) -> None:
         else:
             files = f"{reply['files']} path{'' if reply['files'] == 1 else 's'}"
             lines = [f"{settings.paint(reply['commit'][:10], 'yellow')} {printable(reply['subject'])} ({files})"]
-        lines += [f"not in the history: {printable(one['path'])} ({printable(one['detail'] or one['reason'])})" for one in reply["left_out"]]
+        lines += [
+            f"not in the history: {printable(one['path'])} ({printable(one['detail'] or one['reason'])})"
+            for one in reply["left_out"]
+        ]
         return "\n".join(lines)
 
     settings.show(reply, human)

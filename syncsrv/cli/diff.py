@@ -12,7 +12,13 @@ from syncsrv.cli.where import client
 from syncsrv.errors import SyncsrvError
 
 SOME = 1
-ERROR = 2
+
+
+class CannotCompareError(SyncsrvError):
+    """For this command alone 1 says that something differs, so an error is always 2."""
+
+    code = "cannot-compare"
+    exit_status = 2
 
 
 @click.command()
@@ -33,8 +39,7 @@ def command(settings: Settings, revs: tuple[str, ...], stat: bool, areas: tuple[
         with client(settings) as core:
             reply = core.call("diff", body, deadline_s=120)
     except SyncsrvError as error:
-        settings.fail(error)
-        return ERROR
+        raise CannotCompareError(error.message, error.remedy) from error
     nodes = reply["nodes"]
     shown = {name: {**node, "files": without_patches(node["files"])} for name, node in nodes.items()}
     settings.show({"nodes": shown}, lambda: "\n".join(_lines(settings, nodes, stat, named=not revs)))
@@ -45,7 +50,9 @@ def _lines(settings: Settings, nodes: dict[str, Any], stat: bool, *, named: bool
     lines = []
     for name, node in nodes.items():
         if named:
-            age = f", as it was {node['age_s']:.0f} s ago: it cannot be reached now" if node["age_s"] is not None else ""
+            age = (
+                f", as it was {node['age_s']:.0f} s ago: it cannot be reached now" if node["age_s"] is not None else ""
+            )
             count = len(node["files"])
             what = "nothing to bring" if not count else f"{count} path{'' if count == 1 else 's'} would change"
             gone = f", {node['deletions']} deleted" if node["deletions"] else ""

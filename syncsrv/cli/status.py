@@ -50,7 +50,9 @@ def _lines(settings: Settings, status: dict[str, Any]) -> list[str]:
         plural = "" if untagged == 1 else "s"
         lines.append(f"  last tag   {status['last_tag'] or 'none yet'}; {untagged} untagged commit{plural} after it")
     else:
-        lines.append(f"  applied    {sync['applied_tag'] or 'nothing yet'}; known-good {(sync['known_good'] or 'none')[:10]}")
+        lines.append(
+            f"  applied    {sync['applied_tag'] or 'nothing yet'}; known-good {(sync['known_good'] or 'none')[:10]}"
+        )
     for name, peer in status["peers"].items():
         lines += _peer(settings, name, peer)
     if status["services"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +98,8 @@ def _show(settings: Settings, reply: dict[str, Any]) -> None:
         )
         for one in reply["users"]
     ]
-    settings.show(reply, lambda: printable_rows(rows))
+    settings.show(reply, lambda: _table(rows))
 
 
-def printable_rows(rows: list[tuple[str, ...]]) -> str:
-    """The users as a table."""
+def _table(rows: Sequence[Sequence[str]]) -> str:
     return table([[printable(cell) for cell in row] for row in rows]) or "No user."

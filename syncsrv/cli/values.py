@@ -11,7 +11,7 @@ from syncsrv.cli.output import Settings
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     """``90``, ``90s``, ``10m`` or ``6h``, as seconds."""
 
     name = "duration"

@@ -9,6 +9,7 @@ from syncsrv.config.rundir import run_dir_of
 from syncsrv.control.ask import Client
 from syncsrv.version import __version__
 
+
 def client(settings: Settings) -> Client:
     """A connection to this node's core, speaking for whoever called sudo."""
     return Client(run_dir_of(settings.config) / "core.sock", person=os.environ.get("SUDO_USER"), version=__version__)

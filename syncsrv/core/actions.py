@@ -17,6 +17,7 @@ from syncsrv.core.receipts import receipt
 from syncsrv.errors import UsageError
 from syncsrv.plan.words import listed
 from syncsrv.services.base import Action, ActionResult, Result
+from syncsrv.services.control import UnknownServiceError
 
 ASK_S = 10.0
 FOLLOW_S = 1.0
@@ -47,7 +48,9 @@ def act(core: Core, request: ServicesRequest, caller: Caller) -> Job:
     kind = f"services {request.action}"
     if _elsewhere(core, request):
         return core.jobs.start(kind, caller.label, request.node, lambda job: _relay(core, request, caller, job))
-    core.services().check_names(request.names)
+    for name in request.names:
+        if name not in core.cluster.services:
+            raise UnknownServiceError(name, core.cluster.services)
     return core.jobs.start(kind, caller.label, core.node, lambda job: _work(core, request, job))
 
 
@@ -74,7 +77,7 @@ def _work(core: Core, request: ServicesRequest, job: Job) -> Mapping[str, NodeRe
         results = running.restart_all(tell)
     else:
         results = running.act(Action(request.action), request.names, tell)
-    core.read_services_again()
+    core.read_services()
     failed = [result for result in results if result.result is Result.FAILED]
     reason = "; ".join(result.reason for result in failed)
     outcome = Outcome("failed" if failed else "done", reason, "see its output and log" if failed else "")

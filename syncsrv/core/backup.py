@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from syncsrv.apply.order import CannotApplyError, Order, Outcome
 from syncsrv.apply.steps import Steps
 from syncsrv.clock import rfc3339
-from syncsrv.config.load import ConfigurationError, parse_cluster
-from syncsrv.config.model import Cluster, Power, Role
+from syncsrv.config.load import parse_cluster
+from syncsrv.config.model import Cluster, Role
+from syncsrv.config.problem import ConfigurationError
 from syncsrv.control.codec import decode_reply
-from syncsrv.control.serve import Caller
-from syncsrv.control.verbs import VERBS, FetchReply, NodeResult, PullRequest, SyncRequest
+from syncsrv.control.dispatch import Caller
+from syncsrv.control.verbs import FetchReply, NodeResult, PullRequest, SyncRequest
 from syncsrv.core.jobs import Job
-from syncsrv.core.parts import Core, author, power_of, requested_by
+from syncsrv.core.parts import Core, author, power_of
 from syncsrv.core.receipts import receipt
 from syncsrv.core.state import Applied, SyncState
 from syncsrv.errors import SyncsrvError, UnreachableError, UsageError
@@ -28,11 +29,11 @@ from syncsrv.plan.tree import CLUSTER_PATH
 from syncsrv.plan.verdict import Last
 from syncsrv.plan.words import listed
 from syncsrv.store.exchange import Incoming
-from syncsrv.store.tags import BadTagError, SyncTag, verify_tag
+from syncsrv.store.tags import BadTagError, SyncTag, signer_of, verify_tag
 from syncsrv.version import __version__
 
 TAGS = "refs/tags/"
-DRY_RUN = "dry-run/"
+DRY_RUN = "job/"
 """How the inner name of a tag begins that must never be applied."""
 FETCH_S = 600.0
 CALL_S = 10.0
@@ -91,8 +92,14 @@ def sync(core: Core, request: SyncRequest, caller: Caller) -> Job:
             raise UsageError(f"cannot synchronize to {request.rev}: no such tag here", "`syncsrv log` shows the tags")
     offer = Offer(master, tag, tag_object, request.areas)
     asked = PullRequest(
-        tag, tag_object, request.areas, request.reason, request.dry_run, request.restart_all,
-        request.confirm_within_s, request.force,
+        tag,
+        tag_object,
+        request.areas,
+        request.reason,
+        request.dry_run,
+        request.restart_all,
+        request.confirm_within_s,
+        request.force,
     )
     return _start(core, offer, asked, caller)
 
@@ -112,7 +119,7 @@ def _master(core: Core) -> str:
 
 def _start(core: Core, offer: Offer, request: PullRequest, caller: Caller) -> Job:
     return core.jobs.start(
-        "sync", requested_by(caller), core.node, lambda job: {core.node: _work(core, offer, request, caller, job)}
+        "sync", caller.label, core.node, lambda job: {core.node: _work(core, offer, request, caller, job)}
     )
 
 
@@ -153,8 +160,8 @@ def _run(core: Core, offer: Offer, request: PullRequest, caller: Caller, job: Jo
     steps.check_abort()
     tag_name, tag_object, theirs = _fetch(core, offer, job, steps)
     with steps.step("verify") as step:
-        tag = _verify(core, tag_name, tag_object, job, keep=not request.dry_run)
-        step.say(f"{tag.name}: commit {tag.commit[:10]}, signed by {tag.node}, asked for by {tag.requested_by}")
+        tag, signer = _verify(core, tag_name, tag_object, job, keep=not request.dry_run)
+        step.say(f"{tag.name}: commit {tag.commit[:10]}, signed by {signer}, asked for by {tag.requested_by}")
     job.tag = tag.name if tag.name.startswith("sync/") else None
     cluster = _cluster(core, tag.commit)
     chosen = _chosen(offer.areas, tag)
@@ -169,7 +176,7 @@ def _run(core: Core, offer: Offer, request: PullRequest, caller: Caller, job: Jo
         tag=tag.name,
         tag_object=tag_object,
         person=author(core, caller),
-        requested_by=requested_by(caller),
+        requested_by=caller.label,
         reason=request.reason or tag.reason,
         fired=_fired(core, cluster, tag, theirs),
         force=frozenset(request.force),
@@ -184,12 +191,15 @@ def _run(core: Core, offer: Offer, request: PullRequest, caller: Caller, job: Jo
 def _fetch(core: Core, offer: Offer, job: Job, steps: Steps) -> tuple[str, str, str]:
     """Bring the tag's closure here; the tag's name, its object and the master's version."""
     with steps.step("fetch") as step:
-        haves = [commit for name in ("refs/heads/main", *core.store.refs("refs/remotes/")) if (commit := core.store.ref(name))]
+        haves = [
+            commit
+            for name in ("refs/heads/main", *core.store.refs("refs/remotes/"))
+            if (commit := core.store.ref(name))
+        ]
         body = {"want": "tag", "tag_object": offer.tag_object, "haves": [*haves, *_tagged(core)]}
         try:
             stream = core.link.stream(offer.master, "fetch", body, deadline_s=FETCH_S)
-            reply = decode_reply(VERBS["fetch"], stream.reply())
-            assert isinstance(reply, FetchReply)
+            reply = decode_reply("fetch", FetchReply, stream.reply)
             incoming = Incoming(core.store, core.live.config.node.state_dir / "quarantine")
             with incoming:
                 for chunk in stream:
@@ -221,7 +231,7 @@ def _newest_here(core: Core, offer: Offer, say: object, error: UnreachableError)
     return name.removeprefix(TAGS), tag_object, __version__
 
 
-def _verify(core: Core, name: str, tag_object: str, job: Job, *, keep: bool) -> SyncTag:
+def _verify(core: Core, name: str, tag_object: str, job: Job, *, keep: bool) -> tuple[SyncTag, str]:
     """Believe the tag, or raise; only then does a ref outside quarantine move."""
     quarantine = f"refs/syncsrv/quarantine/{job.id}"
     try:
@@ -229,13 +239,14 @@ def _verify(core: Core, name: str, tag_object: str, job: Job, *, keep: bool) -> 
         if tag.name.startswith(DRY_RUN):
             if keep:
                 raise BadTagError(tag.name, "it was signed for a dry run only", "synchronize again from the master")
-            return tag
-        core.tags.check(tag.name, tag_object, signer)
+            return tag, signer
+        key = signer_of(core.store, tag_object, name)
+        core.tags.check(tag.name, tag_object, key)
         if keep:
-            core.tags.record(tag.name, tag_object, signer)
+            core.tags.record(tag.name, tag_object, key)
             if core.store.ref(TAGS + tag.name) is None:
                 core.store.move_ref(TAGS + tag.name, tag_object, None)
-        return tag
+        return tag, signer
     finally:
         held = core.store.ref(quarantine)
         if held is not None:
@@ -290,5 +301,3 @@ def applied_by(state: SyncState, order: Order, commit: str) -> SyncState:
         name: Applied(order.tag, order.tag_object, order.target, commit) for name in order.chosen
     }
     return replace(state, applied={**state.applied, **now}, rolled_back_here=None)
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from syncsrv.apply.settle import KNOWN_GOOD
 from syncsrv.clock import rfc3339
 from syncsrv.config.model import Role
 from syncsrv.control.verbs import Demotion, Facts, HeadInfo, LeftOutInfo, Pending, ServiceInfo, Status
@@ -12,7 +13,6 @@ from syncsrv.core.parts import Core
 from syncsrv.plan.tree import show_path
 from syncsrv.plan.verdict import Sentence, Situation
 from syncsrv.services.base import ServiceStatus
-from syncsrv.apply.settle import KNOWN_GOOD
 from syncsrv.version import __version__
 from syncsrv.watch.scan import LeftOut, Reason
 
@@ -63,7 +63,7 @@ def known(core: Core) -> statuses.Known:
         areas=areas,
         known_good=core.store.ref(KNOWN_GOOD),
         pending=_pending(core, head) if is_master and head else {},
-        services=tuple(service_info(one) for one in core.readings()),
+        services=tuple(service_info(one) for one in core.live.readings),
         jobs=tuple(job.info() for job in core.jobs.recent()),
         left_out=left_out(core.live.left_out),
         notices=_notices(core),

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from syncsrv.apply.record import UNSAVED, NotRecordedError
 from syncsrv.config.model import Role
 from syncsrv.control import verbs
 from syncsrv.control.dispatch import Call, Caller, Handler, Streamed
 from syncsrv.core import actions, backup, facts, master, rollback, views
 from syncsrv.core.parts import Core, author
 from syncsrv.errors import UsageError
-from syncsrv.plan.tree import show_path, tree_path
-from syncsrv.apply.record import NotRecordedError, UNSAVED
+from syncsrv.plan.tree import is_below, show_path, tree_path
 from syncsrv.store.exchange import closure
-from syncsrv.plan.tree import is_below
 from syncsrv.version import __version__
 
 LONGEST_WAIT_S = 5.0
@@ -60,12 +59,7 @@ class Handlers:
     def _commit(self, caller: Caller, request: verbs.CommitRequest, call: Call) -> verbs.CommitReply:
         core = self._core
         paths = [tree_path(path) for path in request.paths]
-        recorded = core.recorder.record(
-            core.areas(), via=caller.via, person=author(core, caller), message=request.message, paths=paths
-        )
-        core.live.left_out = recorded.live.left_out
-        core.took_effect()
-        core.history.catch_up()
+        recorded = core.record(via=caller.via, person=author(core, caller), message=request.message, paths=paths)
         refused = tuple(
             one
             for one in recorded.live.left_out
@@ -115,14 +109,16 @@ class Handlers:
         return Streamed(reply, chunks)
 
     def _users(self) -> verbs.UsersReply:
-        return verbs.UsersReply(self._core.people.list())
+        return verbs.UsersReply(self._core.people.listed())
 
     def _user_add(self, caller: Caller, request: verbs.UserAddRequest, call: Call) -> verbs.UsersReply:
         self._core.people.add(request.name, request.role, request.password, request.ssh_key)
+        self._core.people_changed()
         return self._users()
 
     def _user_remove(self, caller: Caller, request: verbs.UserRequest, call: Call) -> verbs.UsersReply:
         self._core.people.remove(request.name)
+        self._core.people_changed()
         return self._users()
 
     def _user_passwd(self, caller: Caller, request: verbs.PasswordRequest, call: Call) -> verbs.UsersReply:
@@ -132,5 +128,3 @@ class Handlers:
     def _reload(self, caller: Caller, request: verbs.Empty, call: Call) -> verbs.Empty:
         self._core.reload()
         return verbs.Empty()
-
-

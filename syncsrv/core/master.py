@@ -10,22 +10,24 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from syncsrv.apply.record import MAIN, UNSAVED
+from syncsrv.apply.record import UNSAVED
 from syncsrv.apply.steps import Steps
 from syncsrv.clock import rfc3339
 from syncsrv.config.load import parse_cluster
 from syncsrv.config.model import Cluster, Role
 from syncsrv.control.codec import decode_reply
-from syncsrv.control.serve import Caller
-from syncsrv.control.verbs import VERBS, JobReply, JobStarted, NodeResult, Step, SyncRequest
+from syncsrv.control.dispatch import Caller
+from syncsrv.control.errors import Body
+from syncsrv.control.verbs import JobReply, JobStarted, NodeResult, Step, SyncRequest
 from syncsrv.core.backup import DRY_RUN
 from syncsrv.core.jobs import Job
-from syncsrv.core.parts import Core, requested_by
+from syncsrv.core.parts import Core
 from syncsrv.errors import SyncsrvError, UnreachableError, UsageError
 from syncsrv.plan.tree import CLUSTER_PATH, show_path
 from syncsrv.plan.verdict import Last
 from syncsrv.plan.words import listed
-from syncsrv.store.tags import SyncTag, make_tag, read_tag
+from syncsrv.store.signing import fingerprint
+from syncsrv.store.tags import make_tag, read_tag
 
 TAGS = "refs/tags/"
 JOB_REFS = "refs/syncsrv/job/"
@@ -63,7 +65,7 @@ def sync(core: Core, request: SyncRequest, caller: Caller) -> Job:
         UsageError: an unknown node, no backup at all.
     """
     nodes = _targets(core, request.nodes)
-    return core.jobs.start("sync", requested_by(caller), core.node, lambda job: _work(core, request, caller, nodes, job))
+    return core.jobs.start("sync", caller.label, core.node, lambda job: _work(core, request, caller, nodes, job))
 
 
 def _targets(core: Core, asked: tuple[str, ...]) -> tuple[str, ...]:
@@ -74,9 +76,7 @@ def _targets(core: Core, asked: tuple[str, ...]) -> tuple[str, ...]:
     if asked:
         return asked
     heard = core.book.now()
-    backups = tuple(
-        name for name, one in heard.items() if one.facts is None or one.facts.role != Role.MASTER.value
-    )
+    backups = tuple(name for name, one in heard.items() if one.facts is None or one.facts.role != Role.MASTER.value)
     if not backups:
         raise UsageError("cannot synchronize: no backup is configured", "write one into `peers:` of node.yaml")
     return backups
@@ -115,8 +115,7 @@ def _remember(core: Core, job: Job, request: SyncRequest, result: str, error: Sy
 def release(core: Core, request: SyncRequest, caller: Caller, job: Job, steps: Steps) -> Released:
     """Make main equal the disk, and name the commit by a signed tag."""
     with steps.step("commit what is pending") as step:
-        recorded = core.recorder.record(core.areas(), via="watch")
-        core.live.left_out = recorded.live.left_out
+        recorded = core.record(via="watch")
         step.say(f"committed {recorded.commit[:10]}: {recorded.subject}" if recorded.commit else "nothing was pending")
         _refuse_unfit(core)
     with steps.step("tag") as step:
@@ -152,14 +151,21 @@ def _tag(core: Core, request: SyncRequest, caller: Caller, job: Job) -> Released
     found = _tag_of(core, request.rev, commit, areas)
     if found is not None:
         return found
-    name = "" if request.dry_run else core.tags.next_number()
+    name = "" if request.dry_run else core.tags.next_name()
     inner = name or DRY_RUN + job.id
     made = make_tag(
-        core.store, inner, commit, reason=request.reason or f"{requested_by(caller)} asked for it", areas=areas,
-        node=core.node, requested_by=caller.person, signer=core.signer, when_utc=core.clock.utc(),
+        core.store,
+        inner,
+        commit,
+        reason=request.reason or f"{caller.label} asked for it",
+        areas=areas,
+        node=core.node,
+        requested_by=caller.person,
+        signer=core.signer,
+        when_utc=core.clock.utc(),
     )
     if name:
-        core.tags.record(name, made, core.signer.public_blob)
+        core.tags.record(name, made, fingerprint(core.signer.public_blob))
         core.store.move_ref(TAGS + name, made, None)
     else:
         core.store.move_ref(JOB_REFS + job.id, made, None)
@@ -177,7 +183,7 @@ def _cluster_at(core: Core, commit: str) -> Cluster:
 def _tag_of(core: Core, rev: str | None, commit: str, areas: tuple[str, ...]) -> Released | None:
     """A tag that this commit already has with the same areas; ``--rev`` may name one."""
     for ref, tag_object in sorted(core.store.refs("refs/tags/sync/").items(), reverse=True):
-        tag = read_tag(core.store, tag_object)
+        tag = read_tag(core.store, tag_object, ref.removeprefix(TAGS))
         if tag.commit != commit or tag.node != core.node:
             continue
         if set(tag.areas) == set(areas) or ref.removeprefix(TAGS) == rev:
@@ -214,13 +220,17 @@ class _Asking:
 
     def run(self, request: SyncRequest, released: Released) -> NodeResult:
         body = {
-            "tag": released.name or DRY_RUN + self._job.id, "tag_object": released.object, "areas": list(released.areas),
-            "reason": request.reason, "dry_run": request.dry_run, "restart_all": request.restart_all,
-            "confirm_within_s": request.confirm_within_s, "force": list(request.force),
+            "tag": released.name or DRY_RUN + self._job.id,
+            "tag_object": released.object,
+            "areas": list(released.areas),
+            "reason": request.reason,
+            "dry_run": request.dry_run,
+            "restart_all": request.restart_all,
+            "confirm_within_s": request.confirm_within_s,
+            "force": list(request.force),
         }
         try:
-            started = decode_reply(VERBS["pull"], self._call("pull", body))
-            assert isinstance(started, JobStarted)
+            started: JobStarted = decode_reply("pull", JobStarted, self._call("pull", body))
             self._job.on_abort.append(lambda by: self._abort(started.job))
             return self._follow(started.job)
         except UnreachableError as error:
@@ -230,7 +240,7 @@ class _Asking:
             self._job.publish(self._name, Step("ask", "failed", output=str(error)))
             return NodeResult("refused" if error.exit_status == 4 else "failed", error.message, error.remedy)
 
-    def _call(self, verb: str, body: dict[str, object]) -> dict[str, object]:
+    def _call(self, verb: str, body: Body) -> Body:
         return self._core.link.call(self._name, verb, body, deadline_s=ASK_S, person=self._person)
 
     def _follow(self, remote: str) -> NodeResult:
@@ -238,9 +248,8 @@ class _Asking:
         seen = lost = 0
         while True:
             try:
-                reply = decode_reply(
-                    VERBS["job"], self._call("job", {"job": remote, "after": seen, "wait_s": FOLLOW_S})
-                )
+                asked = {"job": remote, "after": seen, "wait_s": FOLLOW_S}
+                reply: JobReply = decode_reply("job", JobReply, self._call("job", asked))
             except UnreachableError as error:
                 lost += 1
                 if lost > LOST_POLLS:
@@ -250,7 +259,6 @@ class _Asking:
                     ) from error
                 self._core.stopping.wait(FOLLOW_S)
                 continue
-            assert isinstance(reply, JobReply)
             lost = 0
             seen += len(reply.steps)
             for _, step in reply.steps:

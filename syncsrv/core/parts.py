@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from syncsrv.apply.engine import Engine
-from syncsrv.apply.record import Recorder
+from syncsrv.apply.record import Recorded, Recorder
 from syncsrv.clock import Clock
 from syncsrv.config.load import Configuration
 from syncsrv.config.model import Cluster, Power, Role
-from syncsrv.control.connection import Body, Stream
-from syncsrv.control.serve import Caller
+from syncsrv.control.connection import Stream
+from syncsrv.control.dispatch import Caller
+from syncsrv.control.errors import Body
 from syncsrv.core.jobs import Jobs
 from syncsrv.core.lag import Lag
 from syncsrv.core.peers import PeerBook
 from syncsrv.core.people import People
 from syncsrv.core.state import StateFile
-from syncsrv.plan.areas import Areas, Never
-from syncsrv.plan.tree import tree_path
+from syncsrv.plan.areas import Areas
+from syncsrv.services.base import ServiceStatus
 from syncsrv.services.control import Services
-from syncsrv.services.reloads import ReloadLog
+from syncsrv.store.commits import Person
 from syncsrv.store.history import History
-from syncsrv.store.repo import Person, Store
-from syncsrv.store.signing import Signer
-from syncsrv.store.tags import TagRecords
-from syncsrv.watch.scan import LeftOut
+from syncsrv.store.records import TagRecords
+from syncsrv.store.repo import Store
+from syncsrv.store.signing import Signer, parse_public_line
+from syncsrv.store.tags import SyncTag, read_tag
+from syncsrv.watch.live import LeftOut
+from syncsrv.watch.scan import own_directories
+
+TAGS = "refs/tags/"
 
 
 class PeerLink(Protocol):
@@ -41,14 +46,17 @@ class PeerLink(Protocol):
 
 @dataclass(slots=True)
 class Live:
-    """What changes while core runs: the configuration in force and what the last scan left out."""
+    """What changes while core runs."""
 
     config: Configuration
+    cluster_blob: str | None = None
+    """The cluster.yaml that is in force."""
     left_out: tuple[LeftOut, ...] = ()
     cluster_problem: str = ""
     """Why the cluster.yaml on disk is not in force; empty where it is."""
     watch_problem: str = ""
     changing_job: str | None = None
+    readings: tuple[ServiceStatus, ...] = ()
 
 
 @dataclass(slots=True)
@@ -67,9 +75,12 @@ class Core:
     engine: Engine
     lag: Lag
     jobs: Jobs
-    reloads: ReloadLog
     link: PeerLink
     book: PeerBook
+    recorded: Callable[[Recorded], None]
+    """What follows a recording: configuration, history, watch."""
+    reload: Callable[[], None]
+    people_changed: Callable[[], None]
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -86,50 +97,66 @@ class Core:
 
     def areas(self, cluster: Cluster | None = None) -> Areas:
         """The areas of a configuration, without what this node never reads."""
-        return Areas.of(cluster or self.cluster, never=never_read(self.live.config))
+        return areas_of(self.live.config, cluster or self.cluster)
+
+    def record(
+        self,
+        *,
+        via: str,
+        person: Person | None = None,
+        message: str = "",
+        only: Collection[bytes] | None = None,
+        paths: Collection[bytes] = (),
+    ) -> Recorded:
+        """Make main equal the disk, and let what is recorded take effect."""
+        with self.recorder.lock:
+            recorded = self.recorder.record(
+                self.areas(), via=via, person=person, message=message, only=only, paths=paths
+            )
+            self.recorded(recorded)
+        return recorded
 
     def keys(self) -> Mapping[bytes, str]:
         """Whose signature on a tag counts: every pinned peer's and our own."""
-        from syncsrv.store.signing import parse_public_line
-
         pinned = {parse_public_line(peer.key): name for name, peer in self.live.config.node.peers.items()}
         return {**pinned, self.signer.public_blob: self.node}
+
+    def tags_here(self) -> Iterator[SyncTag]:
+        """Every sync tag in this repository, oldest first."""
+        for ref, tag_object in sorted(self.store.refs(TAGS + "sync/").items()):
+            yield read_tag(self.store, tag_object, ref.removeprefix(TAGS))
 
     def services(self) -> Services:
         """The services of the configuration in force."""
         return self.engine.parts.services(self.cluster)
 
+    def read_services(self) -> tuple[ServiceStatus, ...]:
+        """Read them now; status shows this reading until the next."""
+        self.live.readings = tuple(self.services().statuses())
+        return self.live.readings
 
-def never_read(config: Configuration) -> tuple[Never, ...]:
-    """Directories of this node that no area reads: its configuration and its state (DESIGN 3.1)."""
+    def notices(self) -> list[str]:
+        """What an operator should know about how this node runs."""
+        if os.geteuid() == 0:
+            return []
+        return ["not started as root: all processes run as one user, and checks are not isolated"]
+
+
+def areas_of(config: Configuration, cluster: Cluster) -> Areas:
+    """A configuration's areas on this node: its own directories are never read (DESIGN 3.1)."""
     node = config.node
-    found = []
-    for path, what in (
-        (config.directory, "the configuration directory"),
-        (node.state_dir, "the state directory"),
-        (node.run_dir, "the run directory"),
-    ):
-        inside = below(node.root, path)
-        if inside is not None:
-            found.append(Never(inside, what))
-    return tuple(found)
+    own = {
+        "the configuration directory": config.directory,
+        "the state directory": node.state_dir,
+        "the run directory": node.run_dir,
+    }
+    return Areas.of(cluster, never=own_directories(node.root, own))
 
 
-def below(root: Path, path: Path) -> bytes | None:
-    """``path`` as a tree path below ``root``; None where it lies elsewhere or is the root itself."""
-    real_root, real = root.resolve(), path.resolve()
-    if real == real_root or not real.is_relative_to(real_root):
+def author(core: Core, caller: Caller) -> Person | None:
+    """The person as a commit's author; None where none is known."""
+    if not caller.person:
         return None
-    return tree_path(str(real.relative_to(real_root)))
-
-
-def requested_by(caller: Caller) -> str:
-    """``alice``, or ``alice via fw1`` where another node asked for her."""
-    return f"{caller.person} via {caller.node}" if caller.node else caller.person
-
-
-def author(core: Core, caller: Caller) -> Person:
-    """The person as a commit's author."""
     return Person(caller.person, f"{caller.person}@{caller.node or core.node}")
 
 

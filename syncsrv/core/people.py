@@ -64,7 +64,7 @@ class People:
         self._lock = threading.Lock()
         self._users = self._load()
 
-    def list(self) -> tuple[UserInfo, ...]:
+    def listed(self) -> tuple[UserInfo, ...]:
         """As shown to admins."""
         return tuple(
             UserInfo(user.name, user.role.value, user.keys, bool(user.password_hash), len(user.tokens), user.local)

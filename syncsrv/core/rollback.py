@@ -13,10 +13,10 @@ from syncsrv.apply.steps import Steps
 from syncsrv.clock import rfc3339
 from syncsrv.config.load import parse_cluster
 from syncsrv.config.model import Cluster
-from syncsrv.control.serve import Caller
+from syncsrv.control.dispatch import Caller
 from syncsrv.control.verbs import NodeResult, RollbackRequest
 from syncsrv.core.jobs import Job
-from syncsrv.core.parts import Core, author, power_of, requested_by
+from syncsrv.core.parts import Core, author, power_of
 from syncsrv.core.receipts import receipt
 from syncsrv.errors import SyncsrvError, UsageError
 from syncsrv.plan import guards
@@ -55,7 +55,7 @@ def rollback(core: Core, request: RollbackRequest, caller: Caller) -> Job:
     def work(job: Job) -> Mapping[str, NodeResult]:
         return {core.node: _work(core, request, caller, job, commit, then, cluster, chosen)}
 
-    return core.jobs.start("rollback", requested_by(caller), core.node, work)
+    return core.jobs.start("rollback", caller.label, core.node, work)
 
 
 def _work(
@@ -80,7 +80,7 @@ def _work(
         known=core.areas(then),
         chosen=chosen,
         person=author(core, caller),
-        requested_by=requested_by(caller),
+        requested_by=caller.label,
         reason=request.reason,
         fired=(changed_commands,) if changed_commands else (),
         force=frozenset(request.force),

@@ -17,8 +17,8 @@ from syncsrv.control.verbs import (
     JobInfo,
     LastSync,
     LeftOutInfo,
-    Pending,
     PeerInfo,
+    Pending,
     ServiceInfo,
     Status,
     SyncInfo,
@@ -68,7 +68,7 @@ def of_peer(name: str, heard: Heard, us: Known, now: float) -> tuple[Situation, 
     if us.role is Role.BACKUP:
         return situation, _of_master(name, facts, us)
     if facts.role == Role.MASTER:
-        blocked = Sentence(f"{name} says it is master too", f"make one of them backup: `role: backup` in its node.yaml")
+        blocked = Sentence(f"{name} says it is master too", "make one of them backup: `role: backup` in its node.yaml")
         situation = replace(situation, blocked=blocked)
         return situation, verdict(situation)
     pending = us.pending.get(name, Pending((), 0))

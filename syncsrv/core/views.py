@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from syncsrv.clock import rfc3339
-from syncsrv.config.load import ConfigurationError, parse_cluster
+from syncsrv.config.load import parse_cluster
+from syncsrv.config.model import Role
+from syncsrv.config.problem import ConfigurationError
 from syncsrv.control.codec import decode_reply
 from syncsrv.control.verbs import (
-    VERBS,
     DiffReply,
     DiffRequest,
     FetchReply,
@@ -21,7 +22,6 @@ from syncsrv.control.verbs import (
     ShowReply,
     ShowRequest,
 )
-from syncsrv.config.model import Role
 from syncsrv.core.parts import Core
 from syncsrv.errors import UnreachableError, UsageError
 from syncsrv.plan.areas import Areas
@@ -169,8 +169,7 @@ def _node_diff(
 
 def _bring(core: Core, request: DiffRequest) -> DiffReply:
     """Per backup: its live tree, asked for now, against this master's main; on a backup its own, against its master's."""
-    recorded = core.recorder.record(core.areas(), via="watch")
-    core.live.left_out = recorded.live.left_out
+    recorded = core.record(via="watch")
     heard = core.book.now()
     if core.role is Role.MASTER:
         if recorded.head is None:
@@ -209,8 +208,7 @@ def peer_main(core: Core, name: str) -> tuple[str | None, float | None]:
     haves += [core.store.peel(tag) for tag in core.store.refs("refs/tags/").values()]
     try:
         stream = core.link.stream(name, "fetch", {"want": "main", "haves": haves}, deadline_s=FETCH_S)
-        reply = decode_reply(VERBS["fetch"], stream.reply())
-        assert isinstance(reply, FetchReply)
+        reply: FetchReply = decode_reply("fetch", FetchReply, stream.reply)
         with Incoming(core.store, core.live.config.node.state_dir / "quarantine") as incoming:
             for chunk in stream:
                 incoming.feed(chunk)
@@ -224,5 +222,3 @@ def peer_main(core: Core, name: str) -> tuple[str | None, float | None]:
         heard = core.book.now().get(name)
         age_s = core.clock.monotonic() - heard.at if heard is not None and heard.at is not None else 0.0
         return known, round(age_s, 1)
-
-

@@ -17,6 +17,7 @@ from syncsrv.plan.diff import Change
 from syncsrv.plan.tree import Kind, Tree, is_below, show_path
 from syncsrv.plan.words import listed
 
+
 class Guard(enum.StrEnum):
     """The names that ``--force`` takes."""
 
@@ -149,9 +150,7 @@ def names_listener(text: bytes, listen: str) -> bool:
     return any(re.search(rb"(?<![\w.:])" + re.escape(word.encode()) + rb"(?![\w.:])", text) for word in words)
 
 
-def lock_out(
-    changes: Iterable[Change], texts: Mapping[bytes, tuple[bytes, bytes]], node: Node
-) -> Fired | None:
+def lock_out(changes: Iterable[Change], texts: Mapping[bytes, tuple[bytes, bytes]], node: Node) -> Fired | None:
     """The run touches what people reach this node by: sshd, its network, or a rule that names our listeners.
 
     Args:

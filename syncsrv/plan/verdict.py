@@ -173,7 +173,9 @@ def _changes_pending(now: Situation) -> Sentence | None:
     if not now.pending:
         return None
     commits = counted(now.behind, "commit")
-    return Sentence(f"{commits} since {now.applied_tag}, in {', '.join(now.pending)}", "`syncsrv diff`, then `syncsrv sync`")
+    return Sentence(
+        f"{commits} since {now.applied_tag}, in {', '.join(now.pending)}", "`syncsrv diff`, then `syncsrv sync`"
+    )
 
 
 def _in_sync(now: Situation) -> Sentence | None:

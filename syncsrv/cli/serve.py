@@ -1,0 +1,186 @@
+"""``syncsrv serve``: starts the processes of a node, starts again what ends, and takes all down together."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from syncsrv.cli.core import SUPERVISED
+from syncsrv.cli.output import Settings, pass_settings
+
+READY_S = 60.0
+"""For core to come up: it may have to undo or finish what a crash left."""
+
+STOP_S = 40.0
+AGAIN_S = 1.0
+"""Before a process that ended is started again; doubled each time until AGAIN_MOST_S."""
+
+AGAIN_MOST_S = 30.0
+
+
+@click.command()
+@pass_settings
+def command(settings: Settings) -> int:
+    """Start and supervise all processes of this node.
+
+    SIGTERM ends them all, SIGHUP makes core read the configuration again.
+    """
+    from syncsrv.config.load import load
+
+    load(settings.config)
+    return _Serve(settings.config).run()
+
+
+class _Process:
+    """One supervised process."""
+
+    def __init__(self, name: str, start: Callable[[], subprocess.Popen[bytes]]) -> None:
+        self.name = name
+        self._start = start
+        self._again_s = AGAIN_S
+        self.start_at = 0.0
+        self._began_at = 0.0
+        self.child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._began_at = time.monotonic()
+        self.child = self._start()
+
+    def ended(self) -> int | None:
+        """Its exit status once; then it is due to be started again after a pause that grows while it keeps ending."""
+        if self.child is None or self.child.poll() is None:
+            return None
+        status = self.child.returncode
+        self.child = None
+        if time.monotonic() - self._began_at > AGAIN_MOST_S:
+            self._again_s = AGAIN_S
+        self.start_at = time.monotonic() + self._again_s
+        self._again_s = min(self._again_s * 2, AGAIN_MOST_S)
+        return status
+
+
+class _Serve:
+    def __init__(self, directory: Path) -> None:
+        from syncsrv.config.rundir import run_dir_of
+
+        self._directory = directory
+        self._run_dir = run_dir_of(directory)
+        self._life, self._life_end = os.pipe()
+        self._signals, wakeup = socket.socketpair()
+        self._signals.setblocking(False)
+        wakeup.setblocking(False)
+        self._wakeup = wakeup
+        self._core = _Process("core", self._start_core)
+        self._door = _Process("door", self._start_door)
+
+    def run(self) -> int:
+        signal.set_wakeup_fd(self._wakeup.fileno())
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, lambda *_: None)
+        self._core.start()
+        try:
+            if not self._wait_for_core():
+                return self._failed_start()
+            self._door.start()
+            self._say(f"serving {self._directory}")
+            self._supervise()
+        finally:
+            self._stop()
+        return 0
+
+    def _supervise(self) -> None:
+        while True:
+            for number in self._told():
+                if number in (signal.SIGTERM, signal.SIGINT):
+                    return
+                if number == signal.SIGHUP and self._core.child is not None:
+                    self._core.child.send_signal(signal.SIGHUP)
+            for process in (self._core, self._door):
+                status = process.ended()
+                if status is not None:
+                    self._say(f"{process.name} ended with {status}; it is started again")
+                if process.child is None and time.monotonic() >= process.start_at:
+                    if process is self._door and self._core.child is None:
+                        continue
+                    process.start()
+
+    def _told(self) -> list[int]:
+        """Signals since the last time; waits for one, or until something is due."""
+        waiting = [process.start_at for process in (self._core, self._door) if process.child is None]
+        wait_s = max(0.05, min(waiting) - time.monotonic()) if waiting else None
+        readable, _, _ = select.select([self._signals], [], [], wait_s)
+        return list(self._signals.recv(256)) if readable else []
+
+    def _start_core(self) -> subprocess.Popen[bytes]:
+        return self._start("core", self._life)
+
+    def _start_door(self) -> subprocess.Popen[bytes]:
+        """The door gets its connection to core ready-made: it may not be able to reach the socket itself."""
+        from syncsrv.control.ask import address
+
+        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with link:
+            with address(self._run_dir / "door.sock") as name:
+                try:
+                    link.connect(name)
+                except OSError as error:
+                    self._say(f"cannot connect the door with core: {(error.strerror or str(error)).lower()}")
+                    return self._start("door", subprocess.DEVNULL)
+            return self._start("door", link.fileno())
+
+    def _start(self, word: str, stdin: int) -> subprocess.Popen[bytes]:
+        """Our own program again; all stay in our process group, and end when their standard input does."""
+        argv = [sys.executable, "-Es", "-m", "syncsrv", "--config", str(self._directory), word]
+        return subprocess.Popen(argv, stdin=stdin, env={**os.environ, SUPERVISED: "1"})
+
+    def _wait_for_core(self) -> bool:
+        """Until core answers; False when it ended first, or we were told to end."""
+        from syncsrv.control.ask import CoreAwayError, connect
+
+        ends_at = time.monotonic() + READY_S
+        while time.monotonic() < ends_at:
+            child = self._core.child
+            if child is None or child.poll() is not None:
+                return False
+            try:
+                connect(self._run_dir / "core.sock", deadline_s=2.0).close()
+                return True
+            except CoreAwayError:
+                readable, _, _ = select.select([self._signals], [], [], 0.05)
+                told = self._signals.recv(256) if readable else b""
+                if signal.SIGTERM in told or signal.SIGINT in told:
+                    return False
+        return False
+
+    def _failed_start(self) -> int:
+        child = self._core.child
+        status = child.poll() if child is not None else None
+        self._say("core did not start" if status is None else f"core ended with {status}")
+        return status if status is not None and status > 0 else 1
+
+    def _stop(self) -> None:
+        """The door first, so that nobody comes in any more; then core, which ends its jobs."""
+        os.close(self._life_end)
+        ends_at = time.monotonic() + STOP_S
+        for process in (self._door, self._core):
+            if process.child is None:
+                continue
+            process.child.terminate()
+            try:
+                process.child.wait(max(0.1, ends_at - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self._say(f"{process.name} does not end; it is killed, and what it did is undone at the next start")
+                process.child.kill()
+                process.child.wait()
+
+    def _say(self, text: str) -> None:
+        print(f"serve: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,350 @@
+"""The core process: put together from its parts, started in order, stopped in order.
+
+Order of the start: one core only (a lock), the journal of a crash undone or finished, main made equal to the disk,
+then watch, doors and peers. Nobody can ask it anything before the disk is in a state that we know.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+from syncsrv.apply.check import Checker
+from syncsrv.apply.engine import Engine
+from syncsrv.apply.files import LiveFiles
+from syncsrv.apply.hooks import Hooks
+from syncsrv.apply.journal import Journal
+from syncsrv.apply.journal_format import Record
+from syncsrv.apply.order import Order, Parts
+from syncsrv.apply.record import Recorded, Recorder
+from syncsrv.apply.stage import sweep
+from syncsrv.apply.steps import Steps
+from syncsrv.clock import Clock, rfc3339
+from syncsrv.config.load import Configuration, load, parse_cluster
+from syncsrv.config.model import Cluster, Role
+from syncsrv.config.problem import ConfigurationError
+from syncsrv.control.codec import decode_reply
+from syncsrv.control.serve import Server
+from syncsrv.control.verbs import VERBS, Door, Facts, PeopleReply, Step
+from syncsrv.core.backup import applied_by
+from syncsrv.core.freshness import Freshness
+from syncsrv.core.handlers import Handlers
+from syncsrv.core.jobs import Jobs
+from syncsrv.core.lag import Lag
+from syncsrv.core.parts import Core, Live, areas_of
+from syncsrv.core.peers import PeerBook
+from syncsrv.core.people import People
+from syncsrv.core.ssh import Ssh
+from syncsrv.core.state import Applied, StateFile
+from syncsrv.errors import SyncsrvError, UsageError
+from syncsrv.plan.tree import CLUSTER_PATH
+from syncsrv.plan.verdict import Last
+from syncsrv.services.control import Services
+from syncsrv.services.managers import managers_of
+from syncsrv.services.pending import ReloadFile
+from syncsrv.store.history import History
+from syncsrv.store.records import TagRecords
+from syncsrv.store.repo import Store
+from syncsrv.store.signing import Signer
+from syncsrv.version import __version__
+from syncsrv.watch.notify import Watcher
+from syncsrv.watch.scan import Scanner
+
+log = logging.getLogger(__name__)
+
+SCAN_S = 60.0
+"""Between two full scans: inotify is the hint, the scan the truth."""
+
+READ_SERVICES_S = 2.0
+
+
+class RunningError(UsageError):
+    """Another core works on this state directory."""
+
+    code = "running"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"cannot start core: another one holds {path}", "stop it first, or use that one")
+
+
+class App:
+    """One core process.
+
+    Args:
+        directory: the configuration directory.
+        clock: the machine's.
+
+    Raises:
+        ConfigurationError: with every problem of the configuration.
+    """
+
+    def __init__(self, directory: Path, clock: Clock) -> None:
+        self._directory = directory
+        self._clock = clock
+        config = load(directory)
+        node = config.node
+        self._lock = _only_one(node.state_dir / "core.lock")
+        node.run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        sweep(node.state_dir / "stage")
+        store = Store.open(node.state_dir / "config.git")
+        recorder = Recorder(
+            store, Scanner(node.root, store.put_blob, clock), directory / "cluster.yaml", node.node, clock
+        )
+        history = History(store, node.state_dir / "history.sqlite")
+        signer = Signer.load(node.state_dir / "key", f"syncsrv-{node.node}")
+        self._freshness = Freshness(recorder, node.root)
+        self._reloads = ReloadFile(node.state_dir / "services" / "reloads.json")
+        self._managers = managers_of(node, clock)
+        self._live = Live(config)
+        self._threads: list[threading.Thread] = []
+        self._people_seen = ""
+        people = People(node.state_dir)
+        self._ssh = Ssh(lambda: self._live.config, signer, people, store.path, clock)
+        book = PeerBook(lambda: tuple(self._live.config.node.peers), self._ask_facts, self._heard, clock)
+        parts = Parts(
+            node=node,
+            recorder=recorder,
+            files=LiveFiles(node.root, store.blob, cluster_file=directory / "cluster.yaml"),
+            checker=Checker(
+                node=node.node,
+                root=node.root,
+                workspace=node.state_dir / "stage",
+                read_blob=store.blob,
+                hidden=(node.state_dir, directory, node.run_dir),
+            ),
+            hooks=Hooks(directory / "hooks"),
+            journal=Journal(node.state_dir),
+            clock=clock,
+            cluster=lambda: self._live.config.cluster,
+            areas=lambda cluster: areas_of(self._live.config, cluster),
+            services=self._services,
+            read_cluster=self._read_cluster,
+            take_effect=self._take_effect,
+            remember=self._remember,
+            remember_again=self._remember_again,
+            unproven=lambda _: None,
+        )
+        self.core = Core(
+            live=self._live,
+            clock=clock,
+            store=store,
+            history=history,
+            signer=signer,
+            tags=TagRecords(node.state_dir / "tags.json"),
+            people=people,
+            state=StateFile(node.state_dir / "sync.json"),
+            recorder=recorder,
+            engine=Engine(parts),
+            lag=Lag(store, history),
+            jobs=Jobs(clock),
+            link=self._ssh,
+            book=book,
+            recorded=self._recorded,
+            reload=self.reload,
+            people_changed=self._ssh.recheck,
+        )
+        self._watcher = Watcher(node.root, self._changed, clock)
+        self._server = Server(VERBS, Handlers(self.core).table(), node=node.node, version=__version__)
+
+    # -- life
+
+    def start(self) -> None:
+        """Be ready to be asked when this returns."""
+        self._recover()
+        core, node = self.core, self._live.config.node
+        self._watch()
+        core.record(via="watch")
+        core.history.catch_up()
+        core.read_services()
+        self._ssh.start(self._server, node.run_dir / "door.sock")
+        self._server.serve_unix(node.run_dir / "web.sock", Door.WEB, mode=0o660)
+        self._server.serve_unix(node.run_dir / "core.sock", Door.LOCAL, mode=0o600)
+        self._loop("scan", SCAN_S, self._scan)
+        self._loop("services", READ_SERVICES_S, core.read_services)
+        core.book.start()
+        log.info("node %s, %s: ready", node.node, node.role)
+
+    def stop(self) -> None:
+        """End the doors, then the jobs (their next step stops), then the rest."""
+        core = self.core
+        core.stopping.set()
+        for job in core.jobs.running():
+            core.jobs.abort(job.id, "the end of core")
+        self._server.close()
+        core.jobs.join(30.0)
+        core.book.stop()
+        self._ssh.close()
+        self._watcher.close()
+        for thread in self._threads:
+            thread.join()
+        core.history.close()
+        core.store.close()
+        self._lock.close()
+
+    def reload(self) -> None:
+        """SIGHUP: read node.yaml, cluster.yaml and secrets.yaml again; what is wrong changes nothing.
+
+        Raises:
+            ConfigurationError: the running configuration stays in force.
+            UsageError: something changed that only a restart can change.
+        """
+        fresh = load(self._directory)
+        fixed = [
+            key
+            for key in ("node", "root", "state_dir", "run_dir")
+            if getattr(fresh.node, key) != getattr(self._live.config.node, key)
+        ]
+        if fixed:
+            raise UsageError(f"cannot take over {', '.join(fixed)} of node.yaml while running", "restart syncsrv")
+        self._put_in_force(fresh)
+        core = self.core
+        core.engine.parts = replace(core.engine.parts, node=fresh.node)
+        self._managers = managers_of(fresh.node, self._clock)
+        self._ssh.configure()
+        core.book.start()
+        core.record(via="watch")
+        log.info("the configuration was read again")
+
+    def reload_if_valid(self) -> None:
+        """What SIGHUP does: reload, or say in the log why not."""
+        self._guarded(self.reload)
+
+    # -- configuration
+
+    def _read_cluster(self, text: bytes) -> Cluster:
+        config = self._live.config
+        return parse_cluster(text, "cluster.yaml", config.node, config.secrets)
+
+    def _put_in_force(self, config: Configuration) -> None:
+        self._live.config = config
+        self._live.cluster_problem = ""
+        self._watch()
+
+    def _take_effect(self, cluster: Cluster) -> None:
+        self._put_in_force(replace(self._live.config, cluster=cluster))
+        entry = self.core.recorder.tree(self.core.recorder.head()).get(CLUSTER_PATH)
+        self._live.cluster_blob = entry.blob if entry is not None else None
+
+    def _recorded(self, recorded: Recorded) -> None:
+        """A cluster.yaml that was saved and is valid takes effect at once; a broken one leaves the old in force."""
+        self._live.left_out = recorded.live.left_out
+        entry = recorded.live.entries.get(CLUSTER_PATH)
+        blob = entry.blob if entry is not None else None
+        if blob is not None and blob != self._live.cluster_blob:
+            self._live.cluster_blob = blob
+            try:
+                cluster = self._read_cluster(self.core.store.blob(blob))
+            except ConfigurationError as error:
+                self._live.cluster_problem = f"cluster.yaml is not in force, it has problems: {error.message}"
+                log.warning("%s", self._live.cluster_problem)
+            else:
+                if cluster != self._live.config.cluster:
+                    log.info("cluster.yaml was changed and is in force")
+                    self._put_in_force(replace(self._live.config, cluster=cluster))
+                    self.core.record(via="watch")
+                self._live.cluster_problem = ""
+        if recorded.commit is not None:
+            self.core.history.catch_up()
+
+    def _services(self, cluster: Cluster) -> Services:
+        areas = areas_of(self._live.config, cluster)
+        return Services(
+            cluster.services,
+            self._managers,
+            self._clock,
+            node=self._live.config.node.node,
+            reloads=self._reloads,
+            newest_change=lambda name: self._freshness.newest_change(name, cluster, areas),
+        )
+
+    # -- what is applied
+
+    def _remember(self, order: Order, commit: str) -> None:
+        self.core.state.save(applied_by(self.core.state.now, order, commit))
+
+    def _remember_again(self, record: Record, commit: str) -> None:
+        state = self.core.state.now
+        if record.kind == "sync" and record.tag and record.tag_object and record.target:
+            one = Applied(record.tag, record.tag_object, record.target, commit)
+            state = replace(state, applied={**state.applied, **dict.fromkeys(record.areas, one)}, rolled_back_here=None)
+        self.core.state.save(state)
+
+    def _recover(self) -> None:
+        def tell(step: Step) -> None:
+            if step.result != "running":
+                log.warning("after a crash: %s: %s %s", step.name, step.result, step.output)
+
+        outcome = self.core.engine.recover(Steps("recovery", self._clock, tell))
+        if outcome is None:
+            return
+        log.warning("after a crash: %s", outcome.reason)
+        result = "rolled_back" if outcome.put_back else outcome.result
+        last = Last("recovery", result, rfc3339(self._clock.utc()), outcome.reason, outcome.remedy)
+        self.core.state.save(replace(self.core.state.now, last=last))
+
+    # -- watch
+
+    def _watch(self) -> None:
+        config = self._live.config
+        self._watcher.watch(areas_of(config, config.cluster), self._directory / "cluster.yaml")
+        self._live.watch_problem = self._watcher.degraded
+
+    def _changed(self, paths: frozenset[bytes] | None) -> None:
+        self._guarded(lambda: self.core.record(via="watch", only=paths))
+
+    def _scan(self) -> None:
+        self._watch()
+        self.core.record(via="watch")
+
+    def _loop(self, name: str, every_s: float, work: Callable[[], object]) -> None:
+        def run() -> None:
+            while not self.core.stopping.wait(every_s):
+                self._guarded(work)
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _guarded(self, work: Callable[[], object]) -> None:
+        """One round of a background loop: what fails is said, and tried again in the next round."""
+        try:
+            work()
+        except SyncsrvError as error:
+            log.error("%s", error)
+
+    # -- peers
+
+    def _ask_facts(self, peer: str, deadline_s: float) -> Facts:
+        facts: Facts = decode_reply("facts", Facts, self._ssh.call(peer, "facts", {}, deadline_s=deadline_s))
+        return facts
+
+    def _heard(self, peer: str, facts: Facts) -> None:
+        """A backup takes over its master's people when they changed."""
+        node = self._live.config.node
+        if node.role is Role.MASTER or facts.role != Role.MASTER or node.users != "from-master":
+            return
+        if facts.people and facts.people != self._people_seen:
+            self._guarded(lambda: self._take_people(peer))
+
+    def _take_people(self, peer: str) -> None:
+        reply: PeopleReply = decode_reply("people", PeopleReply, self._ssh.call(peer, "people", {}, deadline_s=3.0))
+        self.core.people.take_over(reply.people)
+        self._people_seen = reply.digest
+        self._ssh.recheck()
+
+
+def _only_one(path: Path) -> IO[str]:
+    """Hold the lock of this state directory until the process ends."""
+    handle = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        handle.close()
+        raise RunningError(path) from error
+    return handle

@@ -182,10 +182,14 @@ class _Undo:
                     self._files.discard(temp)
         with self._trying():
             self._files.settle()
-            for path, temp in ready.items():
+            for path in list(ready):
                 with self._trying(path):
-                    self._files.commit_temp(path, temp, now[path])
+                    self._files.commit_temp(path, ready[path], now[path])
+                    del ready[path]
                     self._restored.append(path)
+        for path, temp in ready.items():
+            with self._trying(path):
+                self._files.discard(temp)
 
     def _leave(self, path: bytes, how: str) -> None:
         self._edited.setdefault(path, Edited(path, how))

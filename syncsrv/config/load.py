@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import StrictStr
+
 from syncsrv.config import rules
 from syncsrv.config.document import MAX_BYTES, Document, dotted
 from syncsrv.config.model import Cluster, Node, Secrets
@@ -150,7 +152,7 @@ def _read_secrets(path: Path) -> Read[Secrets]:
     text = _content(path, private=True)
     if isinstance(text, Problem):
         return Read(str(path), Document(None, {}), None, (text,), frozenset({()}), {})
-    return read_shape(str(path), parse(text), Secrets, secret=True)
+    return read_shape(str(path), parse(text), dict[str, StrictStr], secret=True)
 
 
 def _content(path: Path, *, private: bool = False) -> bytes | Problem:

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from syncsrv.config.document import Document, KeyPath, dotted, shortened
+from syncsrv.config.document import Document, Flaw, KeyPath, dotted, shortened
 from syncsrv.config.problem import Problem, Severity
 from syncsrv.config.values import SecretRef
 
@@ -50,7 +50,7 @@ class Read(Generic[T]):
     ) -> Problem:
         """A Problem at a path of the text."""
         mark = self.document.key_at(written) if at_key else self.document.value_at(written)
-        return Problem(self.name, mark.line, mark.column, dotted(written), message, severity)
+        return Problem(self.name, mark.line, mark.column, dotted(written), _bounded(message), severity)
 
     def as_written(self, path: KeyPath) -> KeyPath:
         """The path in the text of what has this path in ``value``."""
@@ -77,7 +77,8 @@ def read_shape(
     adapter: TypeAdapter[T] = TypeAdapter(shape)
     data = {} if document.data is None else document.data
     problems = [
-        Problem(name, flaw.mark.line, flaw.mark.column, dotted(flaw.path), flaw.message) for flaw in document.flaws
+        Problem(name, flaw.mark.line, flaw.mark.column, dotted(flaw.path), _flaw_message(flaw, secret=secret))
+        for flaw in document.flaws
     ]
     if () in document.unread:
         return Read(name, document, None, tuple(problems), document.unread, {})
@@ -164,8 +165,31 @@ def _problems(
         mark = document.key_at(path) if at_key else document.value_at(path)
         hidden = secret or "password" in path
         message = _message(details, path, shape, data, hidden=hidden)
-        yield Problem(name, mark.line, mark.column, dotted(path), message)
+        yield Problem(name, mark.line, mark.column, dotted(path), _bounded(message))
 
+
+def _flaw_message(flaw: Flaw, *, secret: bool) -> str:
+    """A secret that begins with ``!`` or ``*`` is a tag or an alias to YAML, and its message would show it."""
+    safe = (
+        "given twice",
+        "nested deeper",
+        "hold more than",
+        "hold the",
+        "bytes long",
+        "a quote is not closed",
+        "a tab ",
+    )
+    if secret and not any(words in flaw.message for words in safe):
+        return "cannot be read as YAML: write the secret in quotes"
+    return flaw.message
+
+
+def _bounded(message: str) -> str:
+    return message if len(message) <= _LONGEST else f"{message[: _LONGEST - 1]}…"
+
+
+_LONGEST = 500
+"""Characters of a message: what a person wrote may be much longer."""
 
 _SHAPES = {
     "model_type": "a mapping (`key: value`)",
@@ -186,7 +210,7 @@ def _message(details: ErrorDetails, path: KeyPath, shape: Any, data: Any, *, hid
     kind = details["type"]
     context = details.get("ctx", {})
     given = details["input"]
-    shown = "what it is" if hidden else show(given)
+    shown = "this" if hidden else show(given)
     match kind:
         case "extra_forbidden":
             return unknown(str(path[-1]), keys_of(shape, path[:-1]))

@@ -32,46 +32,46 @@ class SecretRef:
     secret: str
 
 
-def parse_duration(written: str | float) -> float:
+def parse_duration(written: object) -> float:
     """Seconds from ``500ms``, ``5s``, ``10m``, ``6h``, ``2d`` or a plain number of seconds.
 
     Raises:
         ValueError: it is none of these, negative, or longer than a year.
     """
-    if isinstance(written, bool):
-        raise ValueError(f"cannot be {str(written).lower()}: write a duration such as 5s, 10m or 6h")
-    if isinstance(written, str):
-        found = _DURATION.fullmatch(written)
-        if found is None:
-            raise ValueError(f"cannot be {written!r}: write a duration such as 5s, 10m or 6h")
+    found = _DURATION.fullmatch(written) if isinstance(written, str) else None
+    if found is not None:
         seconds = float(found[1]) * _SECONDS[found[2]]
+    elif isinstance(written, int | float) and not isinstance(written, bool):
+        seconds = float(min(written, _LONGEST_S + 1))
     else:
-        seconds = float(written)
+        raise ValueError(f"cannot be {_said(written)}: write a duration such as 5s, 10m or 6h")
     if not math.isfinite(seconds) or seconds < 0 or seconds > _LONGEST_S:
         raise ValueError(f"cannot be {written}: a duration is between 0 and 366d")
     return seconds
 
 
-def parse_size(written: str | int) -> int:
+def parse_size(written: object) -> int:
     """Bytes from ``16MiB`` (B, KiB, MiB, GiB) or a plain number of bytes.
 
     Raises:
         ValueError: it is neither, or not above zero.
     """
-    if isinstance(written, bool):
-        raise ValueError(f"cannot be {str(written).lower()}: write a size such as 16MiB")
-    if isinstance(written, str):
-        found = _SIZE.fullmatch(written)
-        if found is None:
-            raise ValueError(f"cannot be {written!r}: write a size such as 16MiB (B, KiB, MiB, GiB)")
+    found = _SIZE.fullmatch(written) if isinstance(written, str) and len(written) < 40 else None
+    if found is not None:
         size = int(found[1]) * _BYTES[found[2]]
-    else:
+    elif isinstance(written, int) and not isinstance(written, bool):
         size = written
+    else:
+        raise ValueError(f"cannot be {_said(written)}: write a size such as 16MiB (B, KiB, MiB, GiB)")
     if size <= 0:
         raise ValueError(f"cannot be {written}: a size is above zero")
     if size > 1 << 40:
         raise ValueError(f"cannot be {written}: a size is at most 1024GiB")
     return size
+
+
+def _said(written: object) -> str:
+    return repr(written) if isinstance(written, str | float) else "this"
 
 
 def split_host_port(written: str) -> tuple[str, int]:

@@ -25,6 +25,7 @@ MS_PRIVATE = 0x4_0000
 
 SIGKILL = 9
 _SIGPIPE = 13
+_SIGXFSZ = 25
 _MNT_DETACH = 2
 _AT_RECURSIVE = 0x8000
 _SYS_MOUNT_SETATTR = 442  # one number on every architecture that Debian has
@@ -152,8 +153,9 @@ def no_new_privileges() -> None:
     _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0), "no new privileges")
 
 
-def default_sigpipe() -> None:
-    """Give SIGPIPE its usual effect back, which Python takes away and every program inherits."""
+def default_signals() -> None:
+    """Give back their usual effect to the signals that Python ignores, which every program would inherit."""
     signal = _libc.signal
     signal.restype = ctypes.c_void_p
-    signal(ctypes.c_int(_SIGPIPE), None)
+    for number in (_SIGPIPE, _SIGXFSZ):
+        signal(ctypes.c_int(number), None)

@@ -61,13 +61,13 @@ def main() -> int:
     """Do what standard input says."""
     order = _Order(_read_all(0))
     report = _Report(order.one(b"report"))
-    kernel.die_with_parent()
     if order.one(b"mode") == b"folder":
         kernel.become_subreaper()
         kernel.no_new_privileges()
-        _run(order, report)
+        _run(order, report, parent=os.pidfd_open(os.getppid()))
         _end_children()
         return 0
+    kernel.die_with_parent()
     try:
         spec = _spec(order)
         kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC)
@@ -112,24 +112,28 @@ def _spec(order: _Order) -> mountpoints.Spec:
     )
 
 
-def _run(order: _Order, report: _Report) -> None:
-    """Run the check to its end or its deadline."""
+def _run(order: _Order, report: _Report, parent: int | None = None) -> None:
+    """Run the check to its end, its deadline or the end of the process behind the descriptor ``parent``."""
     child = os.fork()
     if child == 0:
         _execute(order, report)
+    ended = os.pidfd_open(child)
     poll = select.poll()
-    poll.register(os.pidfd_open(child), select.POLLIN)
-    if not poll.poll(float(order.one(b"deadline_s")) * 1000):
+    for handle in (ended, parent):
+        if handle is not None:
+            poll.register(handle, select.POLLIN)
+    ready = poll.poll(float(order.one(b"deadline_s")) * 1000)
+    if (ended, select.POLLIN) in ready:
+        _, status = os.waitpid(child, 0)
+        report.say("exit", os.waitstatus_to_exitcode(status))
+    elif not ready:
         report.say("timeout")
-        return
-    _, status = os.waitpid(child, 0)
-    report.say("exit", os.waitstatus_to_exitcode(status))
 
 
 def _execute(order: _Order, report: _Report) -> None:
     try:
         os.dup2(os.open(b"/dev/null", os.O_RDONLY), 0)
-        kernel.default_sigpipe()
+        kernel.default_signals()
         kernel.die_with_parent()
         os.chdir(b"/")
         argv = order.all(b"arg")

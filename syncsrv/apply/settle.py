@@ -72,7 +72,9 @@ def put_back(parts: Parts, record: Record, steps: Steps, error: SyncsrvError, *,
     """Files and services as they were before; the journal stays where even that fails.
 
     Args:
+        parts: of this node.
         record: the journal's.
+        steps: where it is told.
         error: what went wrong.
         written: whether live files may have changed.
     """

@@ -20,6 +20,8 @@ def follow(settings: Settings, client: Client, job: str, title: str) -> int:
     """Show a job until it ends.
 
     Args:
+        settings: how to print.
+        client: core.
         job: its id.
         title: what was asked for, the first line for people.
 

@@ -16,7 +16,7 @@ def client(settings: Settings) -> Client:
 
 
 def named(path: str) -> str:
-    """A path argument as core knows it: absolute below the managed root, undecodable bytes as ``\\xff``."""
+    """A path argument as core knows it: absolute below the managed root, see ``show_path``."""
     from syncsrv.plan.tree import show_path
 
     return show_path(os.fsencode(path).strip(b"/"))

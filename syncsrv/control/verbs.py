@@ -374,7 +374,7 @@ class RollbackRequest:
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """``want``: ``tag`` (``tag_object``, or the newest tag where empty) or ``main``; ``haves``: commits the asker has."""
+    """``want``: ``tag`` (``tag_object``, the newest where empty) or ``main``; ``haves``: commits the asker has."""
 
     want: str
     tag_object: str = ""

@@ -296,7 +296,8 @@ def applied_by(state: SyncState, order: Order, commit: str) -> SyncState:
     if order.kind != "sync":
         told = f"to {order.target[:10]} by {order.requested_by}" + (f": {order.reason}" if order.reason else "")
         return replace(state, rolled_back_here=told)
-    assert order.tag is not None and order.tag_object is not None
+    assert order.tag is not None
+    assert order.tag_object is not None
     now: Mapping[str, Applied] = {
         name: Applied(order.tag, order.tag_object, order.target, commit) for name in order.chosen
     }

@@ -168,7 +168,7 @@ def _node_diff(
 
 
 def _bring(core: Core, request: DiffRequest) -> DiffReply:
-    """Per backup: its live tree, asked for now, against this master's main; on a backup its own, against its master's."""
+    """Per backup its live tree, asked for now, against our main; on a backup its own against its master's."""
     recorded = core.record(via="watch")
     heard = core.book.now()
     if core.role is Role.MASTER:

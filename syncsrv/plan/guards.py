@@ -146,7 +146,8 @@ def names_listener(text: bytes, listen: str) -> bool:
     """Whether a firewall or network file speaks of a listener's port, or of its address when it is not a loopback."""
     address, _, port = listen.rpartition(":")
     address = address.strip("[]")
-    words = [port] if address.startswith("127.") or address in {"", "::1", "0.0.0.0", "::"} else [port, address]
+    everywhere = address in {"", "::1", "::"} or address.startswith(("127.", "0."))
+    words = [port] if everywhere else [port, address]
     return any(re.search(rb"(?<![\w.:])" + re.escape(word.encode()) + rb"(?![\w.:])", text) for word in words)
 
 

@@ -81,10 +81,10 @@ Tree: TypeAlias = Mapping[bytes, Entry]
 
 
 def show_path(path: bytes) -> str:
-    """A path for people, JSON and YAML: ``/etc/nginx/nginx.conf``; bytes that are not UTF-8 as ``\\xff``.
+    """A path for people, JSON and YAML: ``/etc/nginx/nginx.conf``; a byte that is not UTF-8 as an escape.
 
     Text in between must be valid Unicode everywhere it goes, so surrogates would not do. A literal backslash before an
-    ``x`` is shown as ``\\x5c``, so that tree_path finds the same bytes again.
+    ``x`` is escaped too, so that tree_path finds the same bytes again.
     """
     return "/" + path.replace(b"\\x", b"\\x5cx").decode("utf-8", "backslashreplace")
 

@@ -74,6 +74,8 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
+    """A state word with the sentence for it and what to do."""
+
     state: str
     reason: str
     remedy: str

@@ -141,8 +141,8 @@ def parse_vip(written: str) -> IpInterface:
     ip = address.ip
     if ip.is_multicast or ip.is_unspecified or ip.is_loopback or ip == ipaddress.ip_address("255.255.255.255"):
         raise ValueError(f"cannot be {written!r}: a host cannot serve on this address")
-    if isinstance(ip, ipaddress.IPv6Address) and ip.scope_id:
-        raise ValueError(f"cannot be {written!r}: leave out %{ip.scope_id}; `interface` says where")
+    if isinstance(address, ipaddress.IPv6Interface) and address.scope_id:
+        raise ValueError(f"cannot be {written!r}: leave out %{address.scope_id}; `interface` says where")
     net = address.network
     if ip.version == 4 and net.prefixlen < 31 and ip in (net.network_address, net.broadcast_address):
         raise ValueError(f"cannot be {written!r}: this is the network's own or its broadcast address")

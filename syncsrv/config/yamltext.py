@@ -155,7 +155,8 @@ class _Reading:
             yield event
 
     def _syntax(self, error: MarkedYAMLError) -> _BrokenError:
-        place = error.problem_mark or error.context_mark
+        begins_it = error.context_mark and "simple key" in str(error.context)
+        place = error.context_mark if begins_it else error.problem_mark or error.context_mark
         mark = _mark(place) if place else TOP
         began = error.context_mark.line + 1 if error.context_mark else mark.line
         opened = f" (in what begins on line {began})" if began != mark.line else ""
@@ -344,7 +345,7 @@ def _without_block(text: str, broken: _BrokenError) -> tuple[str | None, str | N
         while end < len(lines) and not _begins_block(lines[end]):
             end += 1
         blank = [re.sub(r"[^\r\n]", " ", line) for line in lines[begin:end]]
-        key = re.match(r"""(?:"([^"]*)"|'([^']*)'|([^\s:'"{\[][^:]*?))\s*:(?:\s|\Z)""", lines[begin])
+        key = re.match(r"""(?:"([^"]*)"|'([^']*)'|(\w[^:]*?))\s*:(?:\s|\Z)|(\w+)""", lines[begin])
         return "".join([*lines[:begin], *blank, *lines[end:]]), next(filter(None, key.groups()), None) if key else None
     return None, None
 

@@ -89,6 +89,7 @@ class Watcher:
         clock: whose monotonic time measures the quiet period.
         quiet_s: seconds without a change before it is told.
         most_s: seconds that a change waits at the most.
+        reader: makes the reader of the kernel's queue.
     """
 
     def __init__(
@@ -99,11 +100,13 @@ class Watcher:
         *,
         quiet_s: float = QUIET_S,
         most_s: float = MOST_S,
+        reader: Callable[[], InotifyFD] = InotifyFD,
     ) -> None:
         self._root = os.fsencode(root)
         self._on_change = on_change
         self._clock = clock
         self._gather = Gather(quiet_s, most_s)
+        self._make_reader = reader
         self._ids = itertools.count(1)
         # Held while the book is changed; taken before the reader's own lock, never while that is held.
         self._book = threading.RLock()
@@ -260,7 +263,7 @@ class Watcher:
             self._config = None
         if self._reader is None:
             try:
-                self._reader = InotifyFD()
+                self._reader = self._make_reader()
             except OSError as error:
                 self._refuse(f"inotify cannot be used ({error.strerror}): raise fs.inotify.max_user_instances")
                 return

@@ -9,8 +9,6 @@ import stat
 import struct
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from syncsrv.plan.tree import CLUSTER_PATH, ROOT, Entry, Kind, Owner
 from syncsrv.watch.reading import Owners
 from syncsrv.watch.scan import Large, LeftOut, Reason, ScanError, Scanner, own_directories
 from syncsrv.watch.walk import MAX_DEPTH
-from tests.watch.support import Blobs, Host, areas, blob_id, left, left_at, write
+from tests.watch.support import Blobs, Host, areas, blob_id, left, left_at, unprivileged, write
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -169,19 +167,6 @@ def test_files_over_the_limit_are_named_unread_and_large_ones_warned_of(tmp_path
     os.truncate(host.etc / "huge", 4)
     again = host.scan(only=[b"etc/huge"])
     assert host.content(again, b"etc/huge") == b"x\n\0\0"
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """As somebody whom permissions bind."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_unreadable_is_named_with_the_kernels_words(short_tmp: Path) -> None:

@@ -91,6 +91,20 @@ def connect(path: Path, *, version: str = "", deadline_s: float = 5.0) -> Connec
         CoreAwayError: nothing listens there, or it does not say HELLO in time.
         ProtocolMismatchError: it speaks another protocol.
     """
+    connection = Connection(connect_socket(path, deadline_s), version=version)
+    try:
+        connection.start(deadline_s)
+    except (ConnectionLostError, NoAnswerError) as error:
+        raise CoreAwayError(path, f"it does not answer ({reason(error)})") from error
+    return connection
+
+
+def connect_socket(path: Path, deadline_s: float = 5.0) -> socket.socket:
+    """A socket that is connected to ``path``.
+
+    Raises:
+        CoreAwayError: nothing listens there.
+    """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         sock.settimeout(deadline_s)
@@ -99,12 +113,7 @@ def connect(path: Path, *, version: str = "", deadline_s: float = 5.0) -> Connec
     except OSError as error:
         sock.close()
         raise CoreAwayError(path, _why(error)) from error
-    connection = Connection(sock, version=version)
-    try:
-        connection.start(deadline_s)
-    except (ConnectionLostError, NoAnswerError) as error:
-        raise CoreAwayError(path, f"it does not answer ({reason(error)})") from error
-    return connection
+    return sock
 
 
 @contextmanager

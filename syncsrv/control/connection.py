@@ -45,6 +45,8 @@ class Stream:
 
     Attributes:
         reply: what came before the bytes.
+        translate: turns what goes wrong while it is read into what it means to the reader.
+        on_close: told once when it is over.
     """
 
     def __init__(self, connection: Connection, call: int, pending: Pending, waits: Waits) -> None:
@@ -53,6 +55,9 @@ class Stream:
         self._pending = pending
         self._waits = waits
         self._ended = False
+        self._closed = False
+        self.translate: Callable[[SyncsrvError], SyncsrvError] = lambda error: error
+        self.on_close: Callable[[], None] = lambda: None
         try:
             frame = connection._next(pending, waits)
             if frame.kind is not Kind.REPLY:
@@ -73,6 +78,11 @@ class Stream:
                     yield frame.payload
                 else:
                     raise BadFrameError("order", "it sent a second reply")
+        except SyncsrvError as error:
+            translated = self.translate(error)
+            if translated is error:
+                raise
+            raise translated from error
         finally:
             self.close()
 
@@ -85,6 +95,9 @@ class Stream:
     def close(self) -> None:
         """Tell the other side that no more is wanted, unless all came."""
         self._connection._drop(self._call, cancel=not self._ended)
+        if not self._closed:
+            self._closed = True
+            self.on_close()
 
 
 class Connection:
@@ -122,6 +135,8 @@ class Connection:
         self._number = 0
         self._lost: SyncsrvError | None = None
         self._reader: threading.Thread | None = None
+        self._starting = False
+        self._told: list[Callable[[], None]] = []
         self.hello = Hello(0, "", "")
 
     def start(self, deadline_s: float = 5.0) -> Hello:
@@ -130,20 +145,41 @@ class Connection:
         Raises:
             ProtocolMismatchError, BadFrameError, ConnectionLostError: and the socket is closed.
         """
+        with self._lock:
+            if self._lost is not None:
+                raise ConnectionLostError(reason(self._lost))
+            self._starting = True
         try:
             self.hello = self._wire.greet(self._version, self._node, deadline_s)
+            reader = threading.Thread(target=self._read, name=f"frames {self.hello.node}", daemon=True)
+            with self._lock:
+                if self._lost is not None:
+                    raise ConnectionLostError(reason(self._lost))
+                self._reader = reader
         except SyncsrvError as error:
             self._end(error)
             self._wire.close()
             raise
-        self._reader = threading.Thread(target=self._read, name=f"frames {self.hello.node}", daemon=True)
-        self._reader.start()
+        reader.start()
         return self.hello
 
     @property
     def alive(self) -> bool:
         """Whether nothing has ended it yet."""
         return self._lost is None and self._reader is not None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over; one that has not begun is neither alive nor ended."""
+        return self._lost is not None
+
+    def when_closed(self, told: Callable[[], None]) -> None:
+        """Call ``told`` once when the connection has ended; at once where it has."""
+        with self._lock:
+            if self._lost is None:
+                self._told.append(told)
+                return
+        told()
 
     def call(self, verb: str, body: Body | None = None, *, deadline_s: float, person: str | None = None) -> Body:
         """Ask and wait for the reply.
@@ -227,11 +263,17 @@ class Connection:
 
     def close(self) -> None:
         """End it; calls that wait fail, the reader has ended when this returns."""
+        self.shut()
+        reader = self._reader
+        if reader is None:
+            if not self._starting:
+                self._wire.close()
+        elif reader is not threading.current_thread() and reader.ident is not None:
+            reader.join()
+
+    def shut(self) -> None:
+        """End it without waiting for its reader."""
         self._end(ConnectionLostError("it was closed here"))
-        if self._reader is None:
-            self._wire.close()
-        elif self._reader is not threading.current_thread():
-            self._reader.join()
 
     def _request(self, waits: Waits, body: Body | None, person: str | None, fds: Sequence[int]) -> tuple[int, Pending]:
         request: Body = {"verb": waits.verb, "body": body or {}}
@@ -310,11 +352,14 @@ class Connection:
                 return
             self._lost = why
             pendings = list(self._pending.values())
+            told, self._told = self._told, []
         self._wire.shut()
         for pending in pendings:
             pending.lose(why)
         if self._on_closed is not None:
             self._on_closed(why)
+        for tell in told:
+            tell()
 
 
 def _object(payload: bytes) -> Body:

@@ -46,6 +46,9 @@ class Limits:
 Identify: TypeAlias = Callable[[socket.socket], Caller | None]
 """Says who is at the other end of an accepted socket; None: not to be served."""
 
+OnConnection: TypeAlias = Callable[[Connection, Caller], None]
+"""Told of a connection that said HELLO."""
+
 
 class Server:
     """Everything that may be asked of this process.
@@ -90,7 +93,7 @@ class Server:
         mode: int,
         group: int | None = None,
         identify: Identify | None = None,
-        on_connection: Callable[[Connection], None] | None = None,
+        on_connection: OnConnection | None = None,
     ) -> None:
         """Listen at ``path`` and serve who connects.
 
@@ -120,16 +123,9 @@ class Server:
         Raises:
             ProtocolMismatchError, BadFrameError, ConnectionLostError: and it is closed.
         """
-        served = _Served(self, self._dispatcher, sock, caller, self._limits.calls, takes_fds)
-        with self._lock:
-            closed = self._closed
-            if not closed:
-                self._served.add(served)
-        if closed:
-            sock.close()
-            raise BadFrameError("closed", "this process is ending")
-        served.connection.start(self._limits.hello_s)
-        return served.connection
+        connection = self._served_connection(sock, caller, takes_fds)
+        connection.start(self._limits.hello_s)
+        return connection
 
     def start_socket(
         self,
@@ -137,15 +133,17 @@ class Server:
         caller: Caller,
         *,
         takes_fds: bool = False,
-        on_connection: Callable[[Connection], None] | None = None,
-    ) -> None:
-        """Like ``serve_socket``, but does not wait for HELLO: what becomes of it is only counted and logged."""
+        on_connection: OnConnection | None = None,
+    ) -> Connection:
+        """Like ``serve_socket``, but does not wait for HELLO: a failure is only counted and logged."""
+        connection = self._served_connection(sock, caller, takes_fds)
         thread = threading.Thread(
-            target=self._begin, args=(sock, caller, takes_fds, on_connection), name="hello", daemon=True
+            target=self._begin, args=(connection, caller, on_connection), name="hello", daemon=True
         )
         with self._lock:
             self._starting.add(thread)
         thread.start()
+        return connection
 
     def close(self, deadline_s: float = 10.0) -> None:
         """Stop listening, end every connection, wait for the handlers."""
@@ -169,9 +167,7 @@ class Server:
         for pool in workers:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _accept(
-        self, listener: socket.socket, identify: Identify, on_connection: Callable[[Connection], None] | None
-    ) -> None:
+    def _accept(self, listener: socket.socket, identify: Identify, on_connection: OnConnection | None) -> None:
         while True:
             try:
                 sock, _ = listener.accept()
@@ -182,7 +178,7 @@ class Server:
                 self._ending.wait(0.1)
                 continue
             with self._lock:
-                many = len(self._served) + len(self._starting) >= self._limits.connections
+                many = len(self._served) >= self._limits.connections
             caller = None if many else identify(sock)
             if caller is None:
                 self.counts["too many connections" if many else "not allowed"] += 1
@@ -190,19 +186,22 @@ class Server:
                 continue
             self.start_socket(sock, caller, takes_fds=caller.door is Door.DOOR, on_connection=on_connection)
 
-    def _begin(
-        self,
-        sock: socket.socket,
-        caller: Caller,
-        takes_fds: bool,
-        on_connection: Callable[[Connection], None] | None,
-    ) -> None:
+    def _served_connection(self, sock: socket.socket, caller: Caller, takes_fds: bool) -> Connection:
+        served = _Served(self, self._dispatcher, sock, caller, self._limits.calls, takes_fds)
+        with self._lock:
+            self._served.add(served)
+            closed = self._closed
+        if closed:
+            served.connection.close()
+        return served.connection
+
+    def _begin(self, connection: Connection, caller: Caller, on_connection: OnConnection | None) -> None:
         try:
-            connection = self.serve_socket(sock, caller, takes_fds=takes_fds)
+            connection.start(self._limits.hello_s)
             if on_connection is not None:
-                on_connection(connection)
+                on_connection(connection, caller)
         except SyncsrvError as error:
-            log.info("%s: %s", caller.door, error)
+            log.info("%s: %s", caller.label or caller.door, error)
         finally:
             with self._lock:
                 self._starting.discard(threading.current_thread())

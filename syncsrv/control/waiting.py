@@ -21,6 +21,7 @@ class NoAnswerError(SyncsrvError):
     def __init__(self, verb: str, deadline_s: float) -> None:
         super().__init__(f'cannot get an answer to "{verb}": none came within {deadline_s:g} s')
         self.verb = verb
+        self.deadline_s = deadline_s
 
 
 class Pending:

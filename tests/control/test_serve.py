@@ -199,19 +199,22 @@ def test_too_many_requests_at_once_are_answered_as_busy(connect: Connect, toys: 
     for thread in threads:
         thread.start()
 
-    def busy() -> bool:
-        try:
-            connection.call("echo", {"text": "x"}, deadline_s=5)
-        except SyncsrvError as error:
-            return error.code == "busy"
-        return False
-
-    until(busy, what="the fifth request to be refused")
+    until(lambda: len(toys.inside) == 4, what="four requests under way")
+    with pytest.raises(SyncsrvError) as caught:
+        connection.call("echo", {"text": "x"}, deadline_s=5)
+    assert caught.value.code == "busy"
+    assert server.counts["busy"] == 1
     toys.release.set()
     for thread in threads:
         thread.join(10)
-    assert connection.call("echo", {"text": "x"}, deadline_s=5)["text"] == "x"
-    assert server.counts["busy"] >= 1
+
+    def free() -> bool:
+        try:
+            return bool(connection.call("echo", {"text": "x"}, deadline_s=5))
+        except SyncsrvError:
+            return False
+
+    until(free, what="room for another request")
 
 
 def test_every_call_ends_at_its_deadline_and_the_handler_learns_it(connect: Connect, toys: Toys) -> None:
@@ -324,7 +327,7 @@ def test_both_sides_may_ask(toys: Toys, server: Server) -> None:
     other = Server(TABLE, Toys().handlers(), node="fw2", version="1.0")
     ours, theirs = socket.socketpair()
     met: list[Connection] = []
-    server.start_socket(theirs, Caller(Door.DOOR, "admin"), on_connection=met.append)
+    server.start_socket(theirs, Caller(Door.DOOR, "admin"), on_connection=lambda connection, _: met.append(connection))
     connection = other.serve_socket(ours, Caller(Door.DOOR, "admin"))
     (back,) = until(lambda: met, what="HELLO")
     assert connection.call("echo", {"text": "there"}, deadline_s=5)["text"] == "there"

@@ -60,6 +60,7 @@ class Toys:
     """The handlers, and what they saw."""
 
     handled: list[str] = field(default_factory=list)
+    inside: list[str] = field(default_factory=list)
     entered: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
     closed: threading.Event = field(default_factory=threading.Event)
@@ -94,6 +95,7 @@ class Toys:
         return Empty()
 
     def wait(self, caller: Caller, request: Empty, call: Call) -> Empty:
+        self.inside.append(call.request_id)
         self.entered.set()
         self.release.wait(30)
         if call.gone.is_set():

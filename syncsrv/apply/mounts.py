@@ -191,7 +191,7 @@ class _View:
     def _copy(self, target: Target, live: int, layer: int | None, why: OSError) -> None:
         """What takes an overlay's place: a copy of the directory with the layer applied to it."""
         made = self._directory()
-        shown = os.fsdecode(target.path)
+        refused = f"no overlay over {os.fsdecode(target.path)} ({os.strerror(why.errno or 0)})"
         writing = os.open(made, copytree.DIRECTORY)
         try:
             copytree.copy_content(_listable(live), writing, self._budget)
@@ -200,11 +200,11 @@ class _View:
         except copytree.TooMuchError:
             if target.layered:
                 raise
-            self._notes.append(f"no overlay over {shown} ({why.strerror}): the check could not write there")
+            self._notes.append(f"{refused}: the check could not write there")
             return
         copytree.set_like(writing, os.fstat(live if layer is None else layer))
         kernel.mount(made, self._new + target.path, flags=kernel.MS_BIND)
-        self._notes.append(f"no overlay over {shown} ({why.strerror}): the check saw a copy of it")
+        self._notes.append(f"{refused}: the check saw a copy of it")
 
     def _empty_logs(self, path: bytes, live: int, writing: int) -> None:
         """Let large logs appear empty: for a daemon that opens its log the kernel would first copy it into memory."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import threading
 from pathlib import Path
 from typing import Protocol
 
+from syncsrv import durable
 from syncsrv.services.base import ServiceState, ServiceStatus
 
 _log = logging.getLogger(__name__)
@@ -84,18 +84,4 @@ class ReloadFile:
 
     def _save(self) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temp = self._path.with_name(f".{self._path.name}.tmp")
-        with open(temp, "w", encoding="utf-8", opener=_private) as file:
-            json.dump(self._times, file, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
-        temp.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+        durable.write(self._path, json.dumps(self._times, sort_keys=True).encode())

@@ -21,6 +21,8 @@ DEFAULT_ACL = "system.posix_acl_default"
 CAPABILITY = "security.capability"
 
 _UNSUPPORTED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP})
+_TOO_MUCH = frozenset({errno.ENOSPC, errno.E2BIG, errno.ERANGE})
+"""ext4 says ENOSPC where a file's attributes do not fit into their one block, however empty the disk is."""
 
 
 def read_attributes(handle: int) -> tuple[tuple[str, bytes], ...] | None:
@@ -49,12 +51,14 @@ def check_entry(path: bytes, entry: Entry, *, restoring: bool) -> None:
         raise ForbiddenEntryError(path, f"it carries a setuid or setgid bit ({entry.mode:04o})")
     for name, _ in entry.xattrs:
         if not _may_be_set(name, entry.kind, restoring):
-            raise ForbiddenEntryError(path, f"it carries the attribute {name}")
+            raise ForbiddenEntryError(path, f"it carries the attribute {name!r}")
     if entry.xattrs and entry.kind is Kind.LINK:
         raise ForbiddenEntryError(path, "a link with extended attributes")
 
 
 def _may_be_set(name: str, kind: Kind, restoring: bool) -> bool:
+    if not name.isprintable():  # a NUL ends the name for the kernel
+        return False
     if name == CAPABILITY:
         return restoring and kind is Kind.FILE
     if name == DEFAULT_ACL:
@@ -119,7 +123,9 @@ def _set(handle: int, path: bytes, name: str, value: bytes) -> None:
         os.setxattr(handle, name, value)
     except OSError as error:
         if error.errno in _UNSUPPORTED:
-            raise AttributesError(path, name) from error
+            raise AttributesError(path, name, "does not support it") from error
+        if error.errno in _TOO_MUCH:
+            raise AttributesError(path, name, "has no room for it") from error
         if error.errno == errno.EINVAL:
             raise ForbiddenEntryError(path, f"its attribute {name} is malformed") from error
         raise

@@ -231,15 +231,19 @@ class BusyError(FileError):
 
 
 class AttributesError(FileError):
-    """The filesystem cannot hold an extended attribute or ACL that the entry has."""
+    """The filesystem cannot hold an extended attribute or ACL that the entry has.
+
+    Attributes:
+        name: of the attribute.
+    """
 
     code = "attributes"
 
-    def __init__(self, path: bytes, name: str) -> None:
+    def __init__(self, path: bytes, name: str, why: str) -> None:
         super().__init__(
             path,
-            f"cannot set {name} on {printable(path)}: its filesystem does not support it",
-            "mount the filesystem with ACLs and extended attributes, or remove the attribute at the source",
+            f"cannot set {name} on {printable(path)}: its filesystem {why}",
+            "remove the attribute at the source, or use a filesystem that holds it",
         )
         self.name = name
 

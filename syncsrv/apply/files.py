@@ -94,11 +94,17 @@ class LiveFiles:
                 return None
         return seen.entry if seen else None
 
-    def as_here(self, path: bytes, entry: Entry) -> Entry:
-        """The entry as ``observe`` gives it once it is written on this node."""
+    def as_here(self, path: bytes, entry: Entry, *, restoring: bool = False) -> Entry:
+        """The entry as ``observe`` gives it once it is written on this node.
+
+        Args:
+            path: where.
+            entry: what.
+            restoring: it was read on this node: an owner whose name has gone since is a number now.
+        """
         if path == CLUSTER_PATH:
             return Entry(entry.kind, 0o644, blob=entry.blob)
-        return self.owners.as_here(entry)
+        return self.owners.as_here(entry, restoring=restoring)
 
     def is_now(self, path: bytes, entry: Entry | None) -> bool:
         """Whether the live path is what the entry says."""
@@ -284,7 +290,7 @@ class LiveFiles:
         return replace(seen, entry=self.as_here(path, seen.entry))
 
     def _require(self, handle: int, name: bytes, path: bytes, expected: Entry | None) -> Seen | None:
-        here = self.as_here(path, expected) if expected else None
+        here = self.as_here(path, expected, restoring=True) if expected else None
         seen = self._look(handle, name, path)
         if (seen.entry if seen else None) != here:
             raise ChangedError(path, differences(here, seen.entry if seen else None))

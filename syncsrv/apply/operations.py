@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import enum
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from syncsrv.apply.file_errors import UnsafeTreeError
 from syncsrv.apply.walk import checked_path, temp_name
-from syncsrv.plan.tree import Entry, Kind, Tree, parents
+from syncsrv.plan.tree import Entry, Kind, Tree
 
 
 class Op(enum.StrEnum):
@@ -80,7 +80,7 @@ def check_tree(pre: Tree, wanted: Tree) -> None:
     sound: set[bytes] = set()
     for path in sorted(wanted):
         checked_path(path)
-        for parent in parents(path):
+        for parent in _above(path):
             if parent in sound:
                 break
             entry = wanted.get(parent)
@@ -139,13 +139,20 @@ class _Planner:
 
     def _steady(self, path: bytes) -> bytes:
         """The closest directory above ``path`` that is there before, and stays."""
-        for parent in parents(path):
+        for parent in _above(path):
             entry, before = self._wanted.get(parent), self._pre.get(parent)
             if parent in self._missing or (entry is None) is not (before is None):
                 continue
             if (entry is None or _is_directory(entry)) and (before is None or _is_directory(before)):
                 return parent
         return b""
+
+
+def _above(path: bytes) -> Iterator[bytes]:
+    """The directories above a path, deepest first; one at a time, since hostile paths are two thousand deep."""
+    while b"/" in path:
+        path = path.rpartition(b"/")[0]
+        yield path
 
 
 def _is_directory(entry: Entry) -> bool:

@@ -74,12 +74,19 @@ class Owners:
                 found.setdefault(("group", entry.group.name), UnknownOwnerError(path, entry.group.name, "group"))
         return list(found.values())
 
-    def as_here(self, entry: Entry) -> Entry:
+    def as_here(self, entry: Entry, *, restoring: bool = False) -> Entry:
         """The entry as it reads back once written here.
 
         A bare number that has a name on this node gets that name, and of two names for one number the first counts.
+
+        Args:
+            entry: what is, or will be, written.
+            restoring: see ``numbers``.
         """
         uid, gid = self._uid(entry.user), self._gid(entry.group)
+        if restoring:
+            uid = entry.user.number if uid is None else uid
+            gid = entry.group.number if gid is None else gid
         user = entry.user if uid is None else self.user(uid)
         group = entry.group if gid is None else self.group(gid)
         if user == entry.user and group == entry.group:

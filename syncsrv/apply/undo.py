@@ -124,7 +124,8 @@ class _Undo:
             except FileError as error:
                 self._failed.append(error)
                 continue
-            before, planned = self._here(path, self._pre), self._here(path, self._wanted)
+            before = self._here(path, self._pre, restoring=True)
+            planned = self._here(path, self._wanted, restoring=False)
             if before is None and planned is None:
                 planned = self._files.parent_entry()
             if live == before:
@@ -135,9 +136,9 @@ class _Undo:
                 self._leave(path, differences(before, live))
         return ours
 
-    def _here(self, path: bytes, tree: Tree) -> Entry | None:
+    def _here(self, path: bytes, tree: Tree, *, restoring: bool) -> Entry | None:
         entry = tree.get(path)
-        return self._files.as_here(path, entry) if entry else None
+        return self._files.as_here(path, entry, restoring=restoring) if entry else None
 
     def _reset_directories(self, now: dict[bytes, Entry | None]) -> None:
         """Attributes first: a directory that we may not write could not give up its temporaries."""

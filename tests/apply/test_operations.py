@@ -281,6 +281,12 @@ def test_many_directories_that_become_files_are_planned_at_once() -> None:
     assert len(plan_operations(pre, wanted, JOB)) == 3 * count
 
 
+def test_many_deep_paths_are_checked_at_once() -> None:
+    deep = b"/".join([b"d"] * 1000)
+    wanted = {deep + b"/f%d" % number: file(BLOBS, b"x") for number in range(20_000)}
+    assert len(plan_operations({}, wanted, JOB)) == 20_000
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -236,6 +236,16 @@ def test_a_setuid_file_of_this_node_comes_back_setuid(root: Path, blobs: Blobs) 
     assert scan(root) == plain(pre)
 
 
+@needs_root
+def test_a_file_whose_owner_was_deleted_meanwhile_comes_back_with_the_number(root: Path, blobs: Blobs) -> None:
+    read_then = Owner("left-the-company", 23456)
+    pre = {b"f": file(blobs, b"old", user=read_then), b"g": file(blobs, b"same", user=read_then)}
+    run = Run(root, blobs, pre, {b"f": file(blobs, b"new"), b"g": file(blobs, b"same", 0o600)}).write()
+    assert run.undo() == UndoReport((b"f", b"g"), (), ())
+    assert scan(root) == plain(pre)
+    assert run.undo() == UndoReport((), (), ())
+
+
 def test_a_directory_half_changed_in_its_attributes_is_put_back(root: Path, blobs: Blobs) -> None:
     acls = (("system.posix_acl_access", DAEMON_WRITES), ("system.posix_acl_default", DAEMON_READS))
     pre = {b"d": replace(folder(0o775), xattrs=(*acls, ("user.a", b"1"), ("user.b", b"1")))}

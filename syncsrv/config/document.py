@@ -86,8 +86,7 @@ class Document:
         data: plain dicts, lists and scalars, and SecretRef; None for an empty text.
         spots: the place of each value by its path; what an alias repeats has only the alias's place.
         flaws: what could not be read.
-        unread: top-level keys (as paths) that are missing from ``data`` because of a flaw; the empty path where
-            the whole text is.
+        unread: what is missing from ``data`` because of a flaw elsewhere; the empty path where the whole text is.
     """
 
     data: Any
@@ -96,18 +95,21 @@ class Document:
     unread: frozenset[KeyPath] = frozenset()
 
     def value_at(self, path: KeyPath) -> Mark:
-        """Where a value begins; that of the nearest value around it where it is not there."""
-        while path and path not in self.spots:
-            path = path[:-1]
-        spot = self.spots.get(path)
-        return spot.start if spot else TOP
+        """Where a value begins: its key where nothing is written, what is around it where it is not there."""
+        spot = self._nearest(path)
+        if spot.key is not None and spot.start == spot.end and not spot.collection:
+            return spot.key
+        return spot.start
 
     def key_at(self, path: KeyPath) -> Mark:
         """Where a value's key begins; a list item and the top have none and answer for themselves."""
+        spot = self._nearest(path)
+        return spot.key or spot.start
+
+    def _nearest(self, path: KeyPath) -> Spot:
         while path and path not in self.spots:
             path = path[:-1]
-        spot = self.spots.get(path)
-        return (spot.key or spot.start) if spot else TOP
+        return self.spots.get(path, Spot(None, None, TOP, TOP))
 
 
 def resolve_plain(text: str) -> Any:

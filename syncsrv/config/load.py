@@ -129,7 +129,8 @@ def parse_cluster(text: bytes, name: str, node: Node, secrets: Secrets) -> Clust
 def _placed(finding: Finding, read: Read[Any]) -> list[Problem]:
     """A finding at its line; none where what it misses is there but was wrong by itself."""
     written = read.as_written(finding.path)
-    if any(written[: len(path)] == path or path[: len(written)] == written for path in read.unread):
+    lost = any(written[: len(path)] == path or path[: len(written)] == written for path in read.unread)
+    if lost and not finding.name:
         return []
     return [read.problem(written, finding.message, finding.severity, at_key=finding.at_key)]
 

@@ -42,9 +42,9 @@ def check(
 
 
 def _area_names(sight: Sight) -> Iterator[Finding]:
-    if sight.cluster is not None and BUILT_IN_AREA in sight.cluster.areas:
+    if BUILT_IN_AREA in sight.areas():
         message = f"cannot be the name of an area: {BUILT_IN_AREA} is the built-in area that carries cluster.yaml"
-        yield Finding(File.CLUSTER, ("areas", BUILT_IN_AREA), message, at_key=True)
+        yield Finding(File.CLUSTER, ("areas", BUILT_IN_AREA), message, at_key=True, name=True)
 
 
 def _area_paths(sight: Sight) -> Iterator[Finding]:

@@ -29,11 +29,11 @@ def _listeners(sight: Sight) -> Iterator[Finding]:
 def _peers(sight: Sight) -> Iterator[Finding]:
     if sight.node is None:
         return
+    if sight.node.node in sight.peers():
+        message = f"cannot be a peer: {sight.node.node} is this node's own name"
+        yield Finding(File.NODE, ("peers", sight.node.node), message, at_key=True, name=True)
     owners: dict[bytes, str] = {}
     for name, peer in sight.node.peers.items():
-        if name == sight.node.node:
-            message = f"cannot be a peer: {name} is this node's own name"
-            yield Finding(File.NODE, ("peers", name), message, at_key=True)
         blob = parse_public_key(peer.key)
         if blob in owners:
             yield in_node("peers", name, "key")(f"cannot be the key of two nodes: {owners[blob]} has it too")

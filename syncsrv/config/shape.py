@@ -156,9 +156,10 @@ def _problems(
 ) -> Iterator[Problem]:
     """One Problem a path: a union reports once for each member."""
     seen: set[KeyPath] = set()
+    known = {flaw.path for flaw in document.flaws if flaw.path} | document.unread
     for details in error.errors(include_url=False):
         path = _path(data, details["loc"])
-        if path in seen or (details["type"] == "missing" and path in document.unread):
+        if path in seen or any(path[:depth] in known for depth in range(1, len(path) + 1)):
             continue
         seen.add(path)
         at_key = details["type"] in ("extra_forbidden", "missing") or details["loc"][-1:] == ("[key]",)

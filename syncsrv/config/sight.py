@@ -22,13 +22,23 @@ class File(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A Problem before its position is known; ``at_key``: it stands at the key, not at the value."""
+    """A Problem before its position is known.
+
+    Attributes:
+        file: which file it is about.
+        path: the value it is about, in the shape.
+        message: as in Problem.
+        severity: as in Problem.
+        at_key: it stands at the key, not at the value.
+        name: it is about the key itself, so it counts even where the value was wrong by itself.
+    """
 
     file: File
     path: KeyPath
     message: str
     severity: Severity = Severity.ERROR
     at_key: bool = False
+    name: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,14 @@ class Sight:
         if self.cluster is None or ("services",) in self.cluster_unread:
             return None
         return {*self.cluster.services, *_second(self.cluster_unread, "services")}
+
+    def areas(self) -> set[str]:
+        """Likewise for areas, as far as it can be known."""
+        return {*(self.cluster.areas if self.cluster else ()), *_second(self.cluster_unread, "areas")}
+
+    def peers(self) -> set[str]:
+        """Likewise for node.yaml's peers."""
+        return {*(self.node.peers if self.node else ()), *_second(self.node_unread, "peers")}
 
     def interfaces(self) -> set[str] | None:
         """Likewise for node.yaml's interfaces."""

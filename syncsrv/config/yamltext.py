@@ -72,8 +72,8 @@ def parse(source: bytes | str) -> Document:
         if broken is None:
             break
         blanked, name = _without_block(text, broken)
-        named = name is not None and not broken.flaw.path
-        flaws.append(Flaw(broken.flaw.mark, (name,), broken.flaw.message) if named and name else broken.flaw)
+        elsewhere = name is not None and broken.flaw.path[:1] != (name,)
+        flaws.append(replace(broken.flaw, path=(name,)) if elsewhere and name else broken.flaw)
         if blanked is None or len(flaws) >= MAX_FLAWS or budget < len(text):
             unread.add(())
             break
@@ -81,7 +81,7 @@ def parse(source: bytes | str) -> Document:
         text = blanked
     flaws = [flaw if flaw.path else replace(flaw, path=_around(reading.spots, flaw.mark)) for flaw in flaws]
     found = sorted({*flaws, *reading.flaws}, key=lambda flaw: (flaw.mark.index, flaw.message))
-    return Document(reading.data, reading.spots, tuple(found[:MAX_FLAWS]), frozenset(unread))
+    return Document(reading.data, reading.spots, tuple(found[:MAX_FLAWS]), frozenset(unread | reading.lost))
 
 
 def _around(spots: Mapping[KeyPath, Spot], mark: Mark) -> KeyPath:
@@ -128,6 +128,7 @@ class _Reading:
     data: Any = None
     spots: dict[KeyPath, Spot] = field(default_factory=dict)
     flaws: list[Flaw] = field(default_factory=list)
+    lost: set[KeyPath] = field(default_factory=set)
     _open: list[_Open] = field(default_factory=list)
     _anchors: dict[str, tuple[Any, int]] = field(default_factory=dict)
     _nodes: int = 0
@@ -258,7 +259,9 @@ class _Reading:
     def _alias(self, event: AliasEvent, mark: Mark, path: KeyPath) -> None:
         known = self._anchors.get(event.anchor)
         value: Any = None
-        if known is None and not self.forgiving:
+        if known is None and self.forgiving:
+            self.lost.add(path)
+        elif known is None:
             self.flaws.append(
                 Flaw(mark, path, f"cannot repeat *{shortened(event.anchor)}: no such & is finished before it")
             )

@@ -101,7 +101,7 @@ last:
         (("areas", "dns", "paths", 1), (10, 11), (10, 11)),
         (("peers", "fw2"), (11, 9), (11, 16)),
         (("peers", "fw2", "key"), (11, 17), (11, 22)),
-        (("last",), (12, 1), (13, 1)),
+        (("last",), (12, 1), (12, 1)),  # nothing is written there
         (("areas", "dns", "limit"), (7, 3), (8, 5)),  # not there: what is around it answers
         (("nowhere", 5, "x"), (2, 1), (2, 1)),
     ],
@@ -128,20 +128,46 @@ def test_an_alias_repeats_and_its_parts_stand_where_it_does() -> None:
     assert places(document, ("c", 1, "b")) == ((2, 1), (2, 4))
 
 
+TWICE = "a second `: ` in one value, or wrong indentation; text with `: ` in it stands in quotes"
+PYTHON_TAG = "tag:yaml.org,2002:python/object:os.system"
+
+
+@pytest.mark.parametrize(
+    "text, line, column, path, words",
+    [
+        ("a:\n\tb: 1\n", 2, 1, ("a",), "a tab stands where only spaces may indent"),
+        ("a: b: c\n", 1, 5, ("a",), TWICE),
+        ("a:\n  b: 1\n c: 2\n", 3, 2, ("a",), "this does not fit the indentation above it (in what begins on line 1)"),
+        ("a: [1, 2\nb: 3\n", 2, 2, ("a", 2), "`]` or `,` is missing before this (in what begins on line 1)"),
+        ("a: {b: 1\n", 2, 1, ("a",), "`}` or `,` is missing before this (in what begins on line 1)"),
+        ("a: 'x\n", 2, 1, ("a",), "a quote is not closed (in what begins on line 1)"),
+        ("a: 1\nb\nc: 2\n", 2, 1, ("b",), "a `:` is missing after this key"),
+        ("a: @x\n", 1, 4, ("a",), "nothing can begin with '@'; text that does stands in quotes"),
+    ],
+)
+def test_syntax_errors_and_their_places(text: str, line: int, column: int, path: KeyPath, words: str) -> None:
+    assert flaws(text) == [(line, column, path, f"cannot be read as YAML: {words}")]
+
+
 @pytest.mark.parametrize(
     "text, line, column, path, message",
     [
         ("a: 1\nb: 2\na: 3\n", 3, 1, ("a",), "cannot be given twice: it stands on line 1 already"),
         ("x:\n  {a: 1, 'a': 2}\n", 2, 10, ("x", "a"), "cannot be given twice: it stands on line 2 already"),
-        ("a:\n\tb: 1\n", 2, 1, ("a",), "cannot be read as YAML: a tab stands where only spaces may indent"),
-        ("a: b: c\n", 1, 5, ("a",), "cannot be read as YAML: a second `: ` in one value, or wrong indentation; text with `: ` in it stands in quotes"),
-        ("a:\n  b: 1\n c: 2\n", 3, 2, ("a",), "cannot be read as YAML: this does not fit the indentation above it (in what begins on line 1)"),
-        ("a: [1, 2\nb: 3\n", 2, 2, ("a", 2), "cannot be read as YAML: `]` or `,` is missing before this (in what begins on line 1)"),
-        ("a: {b: 1\n", 2, 1, ("a",), "cannot be read as YAML: `}` or `,` is missing before this (in what begins on line 1)"),
-        ("a: 'x\n", 2, 1, ("a",), "cannot be read as YAML: a quote is not closed (in what begins on line 1)"),
-        ("a: 1\nb\nc: 2\n", 2, 1, ("b",), "cannot be read as YAML: a `:` is missing after this key"),
-        ("a: @x\n", 1, 4, ("a",), "cannot be read as YAML: nothing can begin with '@'; text that does stands in quotes"),
-        ("a: !!python/object:os.system ls\n", 1, 4, ("a",), "cannot take the tag tag:yaml.org,2002:python/object:os.system: only `!secret NAME` has a meaning"),
+        (
+            "a: !!bool yes\n",
+            1,
+            4,
+            ("a",),
+            "cannot take the tag tag:yaml.org,2002:bool: only `!secret NAME` has a meaning",
+        ),
+        (
+            "a: !!python/object:os.system ls\n",
+            1,
+            4,
+            ("a",),
+            f"cannot take the tag {PYTHON_TAG}: only `!secret NAME` has a meaning",
+        ),
         ("a: !x [1]\n", 1, 4, ("a",), "cannot take the tag !x: only `!secret NAME` has a meaning"),
         ("a: !secret\n", 1, 4, ("a",), "cannot take !secret without the NAME of a key in secrets.yaml"),
         ("a: !secret b c\n", 1, 4, ("a",), "cannot take !secret without the NAME of a key in secrets.yaml"),
@@ -155,7 +181,7 @@ def test_an_alias_repeats_and_its_parts_stand_where_it_does() -> None:
         ('a: "\\ud800"\n', 1, 4, ("a",), "cannot hold half a surrogate pair"),
         ("a: 1\nb: x\x07y\n", 2, 5, ("b",), "cannot hold the character U+0007"),
     ],
-)  # fmt: skip
+)
 def test_flaws_and_their_places(text: str, line: int, column: int, path: KeyPath, message: str) -> None:
     assert flaws(text) == [(line, column, path, message)]
 

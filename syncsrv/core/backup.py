@@ -29,7 +29,7 @@ from syncsrv.plan.tree import CLUSTER_PATH
 from syncsrv.plan.verdict import Last
 from syncsrv.plan.words import listed
 from syncsrv.store.exchange import Incoming
-from syncsrv.store.tags import BadTagError, SyncTag, signer_of, verify_tag
+from syncsrv.store.tags import BadTagError, SyncTag, verify_tag
 from syncsrv.version import __version__
 
 TAGS = "refs/tags/"
@@ -240,10 +240,9 @@ def _verify(core: Core, name: str, tag_object: str, job: Job, *, keep: bool) -> 
             if keep:
                 raise BadTagError(tag.name, "it was signed for a dry run only", "synchronize again from the master")
             return tag, signer
-        key = signer_of(core.store, tag_object, name)
-        core.tags.check(tag.name, tag_object, key)
+        core.tags.check(tag.name, tag_object, tag.signer)
         if keep:
-            core.tags.record(tag.name, tag_object, key)
+            core.tags.record(tag.name, tag_object, tag.signer)
             if core.store.ref(TAGS + tag.name) is None:
                 core.store.move_ref(TAGS + tag.name, tag_object, None)
         return tag, signer

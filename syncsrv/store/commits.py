@@ -13,7 +13,7 @@ _FAR = int(datetime(9999, 1, 1, tzinfo=UTC).timestamp())
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Whom a commit names as its author: a person, or a node."""
+    """Whom a commit names: a person, or a node."""
 
     name: str
     email: str
@@ -59,14 +59,16 @@ class CommitInfo:
         return trailers.names(self.trailers.get(trailers.AREAS, ""))
 
 
-def commit_fields(tree: str, parents: Sequence[str], author: Person, when_utc: datetime) -> list[tuple[str, bytes]]:
-    """The head of a new commit; its author is its committer."""
-    ident = gitformat.format_ident(gitformat.Ident(author.name, author.email, int(when_utc.timestamp())))
+def commit_fields(
+    tree: str, parents: Sequence[str], author: Person, committer: Person, when_utc: datetime
+) -> list[tuple[str, bytes]]:
+    """The head of a new commit."""
+    at = int(when_utc.timestamp())
     return [
         ("tree", tree.encode()),
         *(("parent", parent.encode()) for parent in parents),
-        ("author", ident),
-        ("committer", ident),
+        ("author", gitformat.format_ident(gitformat.Ident(author.name, author.email, at))),
+        ("committer", gitformat.format_ident(gitformat.Ident(committer.name, committer.email, at))),
     ]
 
 

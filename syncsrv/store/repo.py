@@ -16,7 +16,7 @@ from pathlib import Path
 from syncsrv import durable
 from syncsrv.errors import DamagedError
 from syncsrv.plan.tree import Entry
-from syncsrv.store import commits, gitformat, signing
+from syncsrv.store import commits, gitformat, revisions, signing
 from syncsrv.store.build import TreeBuilder
 from syncsrv.store.cache import Recent
 from syncsrv.store.commits import CommitInfo, Person
@@ -25,6 +25,8 @@ from syncsrv.store.lock import StoreBusyError, WriterLock
 from syncsrv.store.objects import Objects
 from syncsrv.store.refs import Refs
 from syncsrv.store.trees import TreeReader
+
+__all__ = ["MAIN", "CommitInfo", "NoRepositoryError", "Person", "Store", "sweep"]
 
 MAIN = "refs/heads/main"
 _CONFIG = """\
@@ -79,6 +81,7 @@ class Store:
         self._builder = TreeBuilder(self.trees, self.objects.put, self.objects.has)
         self._maps: Recent[str, dict[bytes, Entry]] = Recent(200_000)
         self._commits: Recent[str, CommitInfo] = Recent(20_000)
+        self.weights: Recent[str, int] = Recent(100_000)
 
     @classmethod
     def create(cls, path: Path) -> Store:
@@ -191,6 +194,8 @@ class Store:
         author: Person,
         when_utc: datetime,
         signature: signing.Signer | None = None,
+        *,
+        committer: Person | None = None,
     ) -> str:
         """Store a commit object; no ref moves.
 
@@ -198,11 +203,12 @@ class Store:
             tree: id of its tree.
             parents: ids; the first is what was live before.
             message: as ``trailers.compose`` makes it.
-            author: also the committer.
+            author: whose change it is.
             when_utc: its time.
             signature: signs it, as ``git commit -S`` does with an SSH key.
+            committer: who recorded it, where that is not the author.
         """
-        fields = commits.commit_fields(tree, parents, author, when_utc)
+        fields = commits.commit_fields(tree, parents, author, committer or author, when_utc)
         text = message.encode("utf-8", "backslashreplace")
         if signature is not None:
             armored = signature.sshsig(gitformat.format_headers(fields, text))
@@ -226,6 +232,14 @@ class Store:
 
     # reading
 
+    def resolve(self, text: str) -> str:
+        """The id of the commit that a person means: ``sync/000003``, ``main``, ``HEAD~2``, the beginning of an id.
+
+        Raises:
+            UnknownRevisionError, AmbiguousRevisionError: it means none, or more than one.
+        """
+        return revisions.resolve(self, text)
+
     def ref(self, name: str) -> str | None:
         """Where a ref points; None where it does not exist."""
         return self._refs.get(name)
@@ -233,6 +247,10 @@ class Store:
     def refs(self, prefix: str = "refs/") -> dict[str, str]:
         """All refs whose names begin with ``prefix``."""
         return self._refs.below(prefix)
+
+    def head(self) -> str | None:
+        """The commit of main, which HEAD means; None while nothing was committed."""
+        return self.ref(MAIN)
 
     def has(self, object_id: str) -> bool:
         return self.objects.has(object_id)
@@ -259,6 +277,10 @@ class Store:
             raise gitformat.MalformedObjectError(object_id, f"it is a {found} where a {kind} belongs")
         return data
 
+    def children(self, tree_id: str) -> dict[bytes, gitformat.Child]:
+        """The lines of a tree as Git has them."""
+        return self.trees.children(tree_id)
+
     def read_commit(self, commit_id: str) -> CommitInfo:
         known = self._commits.get(commit_id)
         if known is None:
@@ -266,7 +288,11 @@ class Store:
             self._commits.put(commit_id, known)
         return known
 
-    def commit_of(self, object_id: str) -> str:
+    def parents(self, commit_id: str) -> tuple[str, ...]:
+        """The parents of a commit, first the one that was live before it."""
+        return self.read_commit(commit_id).parents
+
+    def peel(self, object_id: str) -> str:
         """The commit that an id means: itself, or what a tag points to.
 
         Raises:
@@ -287,7 +313,7 @@ class Store:
         """The tree that an id means: itself, or that of a commit or of the commit that a tag points to."""
         if self._commits.get(object_id) is None and self.kind(object_id) == "tree":
             return object_id
-        return self.read_commit(self.commit_of(object_id)).tree
+        return self.read_commit(self.peel(object_id)).tree
 
     def read_tree(self, object_id: str) -> dict[bytes, Entry]:
         """All entries of a tree, commit or tag, sorted by path.
@@ -318,7 +344,7 @@ class Store:
             commit = todo.pop()
             if commit == a:
                 return True
-            fresh = [parent for parent in self.read_commit(commit).parents if parent not in seen]
+            fresh = [parent for parent in self.parents(commit) if parent not in seen]
             seen.update(fresh)
             todo.extend(fresh)
         return False

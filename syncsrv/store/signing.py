@@ -94,6 +94,7 @@ class Signer:
     def __init__(self, key: Ed25519PrivateKey, comment: str) -> None:
         self._key = key
         self.public_blob = _blob(key.public_key())
+        self.fingerprint = fingerprint(self.public_blob)
         self.public_line = f"{_KEY_TYPE.decode()} {base64.b64encode(self.public_blob).decode()} {comment}"
 
     @classmethod

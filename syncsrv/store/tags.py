@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from syncsrv.errors import SyncsrvError
@@ -20,8 +20,8 @@ PREFIX = "refs/tags/"
 MAX_TAG = 64 * 1024
 """Bytes of a tag object; a reason is a sentence, not a book."""
 
-_NAME = re.compile(r"(?:sync/[0-9]{6,12}|job/[A-Za-z0-9._-]{1,64})\Z")
-"""``job/ID`` is for a dry run, whose tag object no ref below refs/tags ever holds."""
+_NAME = re.compile(r"(?:sync/[0-9]{6,12}|dry-run/[A-Za-z0-9._-]{1,64})\Z")
+"""``dry-run/ID`` is for a dry run, whose tag object no ref below refs/tags ever holds."""
 
 _SIGNATURE = re.compile(rb"^-----BEGIN (SSH SIGNATURE|PGP SIGNATURE|PGP MESSAGE|SIGNED MESSAGE)-----$", re.MULTILINE)
 """What Git takes for the beginning of a signature (gpg-interface.c)."""
@@ -128,6 +128,7 @@ class SyncTag:
         node: where it was made.
         requested_by: the person; empty where nobody is known.
         format: of the tag.
+        signer: fingerprint of the key that signed it, empty before it was verified. It goes into ``TagRecords``.
     """
 
     name: str
@@ -140,6 +141,7 @@ class SyncTag:
     node: str
     requested_by: str
     format: str
+    signer: str = ""
 
 
 def make_tag(
@@ -158,7 +160,7 @@ def make_tag(
 
     Args:
         store: where.
-        name: ``sync/000041``, or ``job/ID`` for a dry run.
+        name: ``sync/000041``, or ``dry-run/ID`` for a dry run.
         commit: what is tagged.
         reason: the operator's words, any number of lines.
         areas: what goes along.
@@ -203,13 +205,13 @@ def make_tag(
         return store.objects.put("tag", data)
 
 
-def read_tag(store: Store, object_id: str, name: str) -> SyncTag:
+def read_tag(store: Store, object_id: str, name: str | None = None) -> SyncTag:
     """What a tag says; its signature is not looked at.
 
     Args:
         store: where.
         object_id: what the name points to.
-        name: the name it is asked for by, ``sync/000041``.
+        name: the name it is asked for by, ``sync/000041``; None where the name inside is as good.
 
     Raises:
         LightweightTagError, NameMismatchError, MalformedTagError: it is no sync tag of that name.
@@ -248,23 +250,17 @@ def verify_tag(store: Store, object_id: str, name: str, keys: Mapping[bytes, str
     node = keys.get(blob)
     if node is None:
         raise ForeignKeyError(name, signing.fingerprint(blob))
-    return tag, node
+    return replace(tag, signer=signing.fingerprint(blob)), node
 
 
-def signer_of(store: Store, object_id: str, name: str) -> str:
-    """The fingerprint of the key that signed a tag, for ``TagRecords``; the signature has been verified before."""
-    payload, armored = _payload_and_signature(_tag_bytes(store, object_id, name))
-    return signing.fingerprint(signing.verify_sshsig(armored, payload))
-
-
-def _tag_bytes(store: Store, object_id: str, name: str) -> bytes:
-    if not _NAME.match(name):
+def _tag_bytes(store: Store, object_id: str, name: str | None) -> bytes:
+    if name is not None and not _NAME.match(name):
         raise MalformedTagError(name, "that is no name for a sync tag")
     kind, data = store.objects.read(object_id)
     if kind != "tag":
-        raise LightweightTagError(name, kind)
+        raise LightweightTagError(name or object_id[:12], kind)
     if len(data) > MAX_TAG:
-        raise MalformedTagError(name, f"it is larger than {MAX_TAG} bytes")
+        raise MalformedTagError(name or object_id[:12], f"it is larger than {MAX_TAG} bytes")
     return data
 
 
@@ -276,7 +272,8 @@ def _payload_and_signature(data: bytes) -> tuple[bytes, bytes]:
     return data[: found[-1].start()], data[found[-1].start() :]
 
 
-def _parse(object_id: str, name: str, payload: bytes) -> SyncTag:
+def _parse(object_id: str, asked: str | None, payload: bytes) -> SyncTag:
+    name = asked or object_id[:12]
     try:
         headers = gitformat.parse_headers(object_id, payload)
         if [key for key, _ in headers.fields] != ["object", "type", "tag", "tagger"]:
@@ -286,8 +283,11 @@ def _parse(object_id: str, name: str, payload: bytes) -> SyncTag:
         who = gitformat.parse_ident(object_id, tagger)
     except gitformat.MalformedObjectError as error:
         raise MalformedTagError(name, error.why) from error
-    if inner != name.encode():
-        raise NameMismatchError(name, inner.decode("utf-8", "backslashreplace")[:100])
+    said = inner.decode("utf-8", "backslashreplace")[:100]
+    if asked is not None and said != asked:
+        raise NameMismatchError(asked, said)
+    if not _NAME.match(said):
+        raise MalformedTagError(name, f"the name in it, {said}, is none for a sync tag")
     if kind != b"commit":
         raise MalformedTagError(name, "it does not tag a commit")
     if _SIGNATURE.search(payload):
@@ -304,7 +304,7 @@ def _parse(object_id: str, name: str, payload: bytes) -> SyncTag:
             name, f"its format is {given[:20]}, this version reads {trailers.FORMAT}", "update syncsrv on this node"
         )
     return SyncTag(
-        name=name,
+        name=said,
         object_id=object_id,
         commit=commit,
         tagger=who.name,

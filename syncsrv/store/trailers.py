@@ -8,7 +8,7 @@ from collections.abc import Mapping
 FORMAT = "1"
 """Of tags and commits; a reader refuses a tag of a format that it does not know."""
 
-FORMAT_KEY, VIA, NODE, AREAS, REQUESTED_BY = "Format", "Via", "Node", "Areas", "Requested-By"
+FORMAT_KEY, VIA, NODE, AREAS, REQUESTED_BY, TAG = "Format", "Via", "Node", "Areas", "Requested-By", "Tag"
 
 _LINE = re.compile(r"([A-Za-z][A-Za-z0-9-]{0,63}): (.*)\Z")
 

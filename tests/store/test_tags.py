@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -84,7 +84,8 @@ def test_a_tag_reads_back_and_stock_git_verifies_it(tagged: Tagged, tmp_path: Pa
     assert (tag.name, tag.object_id, tag.commit, tag.at_utc) == (NAME, tagged.tag, tagged.commit, WHEN)
     assert tag.reason == "Open port 8443\n\nfor the new portal\nof sales"
     assert (tag.areas, tag.node, tag.requested_by, tag.format) == (("proxy", "dns"), "fw1", "alice", "1")
-    assert tag == read_tag(store, tagged.tag, NAME)
+    assert tag.signer == tagged.signer.fingerprint
+    assert replace(tag, signer="") == read_tag(store, tagged.tag, NAME) == read_tag(store, tagged.tag)
     stock.git(store.path, "-c", stock.allow(tmp_path, [tagged.signer]), "verify-tag", NAME)
     body = stock.git(store.path, "for-each-ref", "--format=%(contents:body)", "refs/tags").decode()
     assert "Format: 1\nNode: fw1\nAreas: proxy, dns\nRequested-By: alice\n" in body
@@ -174,6 +175,9 @@ def test_a_reason_that_quotes_a_signature_stays_a_reason(tagged: Tagged) -> None
 def test_the_name_asked_for_decides(tagged: Tagged) -> None:
     with pytest.raises(NameMismatchError):
         tagged.verify(tagged.tag, "sync/000042")
+    odd = tagged.signed(tagged.head().replace(b"tag sync/000041", b"tag v1.0"))
+    with pytest.raises(MalformedTagError, match=r"v1\.0"):
+        read_tag(tagged.store, odd)
     for name in ("main", "sync/1", "sync/000041\n", "job/../x", "v1"):
         with pytest.raises(MalformedTagError, match="no name"):
             tagged.verify(tagged.tag, name)

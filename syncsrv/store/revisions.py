@@ -1,0 +1,110 @@
+"""What a person types for a commit: a tag, a branch, the beginning of an id; with ``~N`` and ``^N`` behind it."""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+from syncsrv.errors import UsageError
+from syncsrv.store.gitformat import MalformedObjectError
+from syncsrv.store.objects import Objects
+from syncsrv.store.refs import RefNameError
+
+SHORTEST = 4
+_FOLDERS = ("", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/")
+"""Where a name is looked for, in Git's order."""
+
+_STEP = re.compile(r"(~[0-9]{0,6}|\^[0-9]{0,2})\Z")
+_HEX = re.compile(r"[0-9a-fA-F]{4,40}\Z")
+
+
+class UnknownRevisionError(UsageError):
+    """A text means no commit of this repository."""
+
+    code = "unknown-revision"
+
+    def __init__(self, text: str, why: str = "there is none of that name") -> None:
+        super().__init__(f"cannot find the commit {text!r}: {why}", "`syncsrv log` lists them")
+        self.text = text
+
+
+class AmbiguousRevisionError(UsageError):
+    """The beginning of more than one commit's id."""
+
+    code = "ambiguous-revision"
+
+    def __init__(self, text: str, candidates: tuple[str, ...]) -> None:
+        shown = ", ".join(one[:12] for one in candidates[:8])
+        super().__init__(f"cannot tell which commit {text!r} is: {shown}", "give more of its id")
+        self.text = text
+        self.candidates = candidates
+
+
+class Repository(Protocol):
+    """What resolving needs of a store."""
+
+    objects: Objects
+
+    def ref(self, name: str) -> str | None: ...
+    def peel(self, object_id: str) -> str: ...
+    def parents(self, commit_id: str) -> tuple[str, ...]: ...
+    def head(self) -> str | None: ...
+
+
+def resolve(store: Repository, text: str) -> str:
+    """The id of the commit that ``text`` means.
+
+    Raises:
+        UnknownRevisionError: none.
+        AmbiguousRevisionError: the beginning of several ids.
+    """
+    name = text.strip()
+    steps: list[str] = []
+    while (found := _STEP.search(name)) is not None:
+        steps.append(found[1])
+        name = name[: found.start()]
+    commit = _named(store, name, text)
+    for step in reversed(steps):
+        for number in _path(step):
+            parents = store.parents(commit)
+            if number > len(parents):
+                raise UnknownRevisionError(text, f"{commit[:12]} has {len(parents)} parents")
+            commit = parents[number - 1]
+    return commit
+
+
+def _path(step: str) -> list[int]:
+    """Which parents to go to: ``~2`` is twice the first, ``^2`` the second."""
+    count = int(step[1:] or 1)
+    return [1] * count if step[0] == "~" else [count] * (count > 0)
+
+
+def _named(store: Repository, name: str, text: str) -> str:
+    if name in ("HEAD", "@"):
+        found = store.head()
+        if found is None:
+            raise UnknownRevisionError(text, "nothing was committed yet")
+        return found
+    for folder in _FOLDERS:
+        try:
+            target = store.ref(folder + name) if (folder + name).startswith("refs/") else None
+        except RefNameError:
+            continue
+        if target is not None:
+            return _commit(store, target, text)
+    if not _HEX.match(name):
+        raise UnknownRevisionError(text)
+    ids = store.objects.matching(name.lower())
+    found_ids = tuple(sorted(i for i in ids if store.objects.read(i)[0] in ("commit", "tag")))
+    if not found_ids:
+        raise UnknownRevisionError(text, "an object, but no commit" if ids else "no commit's id begins so")
+    if len(found_ids) > 1:
+        raise AmbiguousRevisionError(text, found_ids)
+    return _commit(store, found_ids[0], text)
+
+
+def _commit(store: Repository, object_id: str, text: str) -> str:
+    try:
+        return store.peel(object_id)
+    except MalformedObjectError as error:
+        raise UnknownRevisionError(text, error.why) from error

@@ -29,6 +29,7 @@ DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LONGEST_NAME = 255
 _LONGEST_PATH = 4095
 _TEMP_NAME = re.compile(rb"\.syncsrv-[A-Za-z0-9-]{1,64}-[0-9]{1,10}\.tmp")
+_NEVER = (b"//", b"/./", b"/../")
 _OWN_FOLDER = CLUSTER_PATH.rpartition(b"/")[0]
 
 
@@ -46,7 +47,7 @@ def temp_name(job: str, number: int) -> bytes:
 
 def is_temp_name(name: bytes) -> bool:
     """Whether a base name is that of one of our temporaries."""
-    return _TEMP_NAME.fullmatch(name) is not None
+    return name.startswith(b".syncsrv-") and _TEMP_NAME.fullmatch(name) is not None
 
 
 def checked_path(path: bytes, *, temporary: bool = False) -> bytes:
@@ -65,13 +66,14 @@ def checked_path(path: bytes, *, temporary: bool = False) -> bytes:
         raise UnsafePathError(path, "it is absolute")
     if len(path) > _LONGEST_PATH:
         raise UnsafePathError(path, f"it is longer than {_LONGEST_PATH} bytes")
+    framed = b"/" + path + b"/"
+    for bad in _NEVER:
+        if bad in framed:
+            raise UnsafePathError(path, f"it has the component '{bad.decode().strip('/')}'")
     components = path.split(b"/")
-    for component in components:
-        if component in {b"", b".", b".."}:
-            raise UnsafePathError(path, f"it has the component '{component.decode()}'")
-        if len(component) > _LONGEST_NAME:
-            raise UnsafePathError(path, f"a name in it is longer than {_LONGEST_NAME} bytes")
-    if is_temp_name(components[-1]) is not temporary or any(is_temp_name(name) for name in components[:-1]):
+    if max(map(len, components)) > _LONGEST_NAME:
+        raise UnsafePathError(path, f"a name in it is longer than {_LONGEST_NAME} bytes")
+    if is_temp_name(components[-1]) is not temporary or any(map(is_temp_name, components[:-1])):
         raise UnsafePathError(path, "names like .syncsrv-JOB-N.tmp are kept for an apply's own temporary files")
     if components[0] == _OWN_FOLDER and path != CLUSTER_PATH and not (temporary and len(components) == 2):
         raise UnsafePathError(path, f"nothing below {_OWN_FOLDER.decode()} but cluster.yaml is a file of a node")

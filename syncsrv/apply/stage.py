@@ -312,7 +312,9 @@ class _LeftOut:
             for directory in sorted(self._stage.planned_directories):
                 self._copy_into(directory)
         except TooMuchError:
-            self._stage.notes.append("files that are not under management are not all in the stage: they are too many")
+            self._stage.notes.append(
+                "files that are not under management are not all in the stage: they are too many or too large"
+            )
 
     def _copy_into(self, directory: bytes) -> None:
         found = self._stage.listing(directory)

@@ -16,6 +16,8 @@ import click
 
 from syncsrv.cli.core import SUPERVISED
 from syncsrv.cli.output import Settings, pass_settings
+from syncsrv.errors import SyncsrvError
+from syncsrv.version import __version__
 
 READY_S = 60.0
 """For core to come up: it may have to undo or finish what a crash left."""
@@ -25,6 +27,8 @@ AGAIN_S = 1.0
 """Before a process that ended is started again; doubled each time until AGAIN_MOST_S."""
 
 AGAIN_MOST_S = 30.0
+
+_PYTHON = (sys.executable, "-Es", "-m")
 
 
 @click.command()
@@ -111,7 +115,14 @@ class _Serve:
                 if process.child is None and time.monotonic() >= process.start_at:
                     if process is self._door and self._core.child is None:
                         continue
-                    process.start()
+                    self._start_again(process)
+
+    def _start_again(self, process: _Process) -> None:
+        try:
+            process.start()
+        except SyncsrvError as error:  # core is not up yet: the next round tries again
+            self._say(str(error))
+            process.start_at = time.monotonic() + AGAIN_S
 
     def _told(self) -> list[int]:
         """Signals since the last time; waits for one, or until something is due."""
@@ -121,26 +132,18 @@ class _Serve:
         return list(self._signals.recv(256)) if readable else []
 
     def _start_core(self) -> subprocess.Popen[bytes]:
-        return self._start("core", self._life)
+        """Core ends when its standard input does: at our own end at the latest."""
+        argv = [*_PYTHON, "syncsrv", "--config", str(self._directory), "core"]
+        return subprocess.Popen(argv, stdin=self._life, env={**os.environ, SUPERVISED: "1"})
 
     def _start_door(self) -> subprocess.Popen[bytes]:
         """The door gets its connection to core ready-made: it may not be able to reach the socket itself."""
-        from syncsrv.control.ask import address
+        from syncsrv.control.ask import connect_socket
 
-        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with link:
-            with address(self._run_dir / "door.sock") as name:
-                try:
-                    link.connect(name)
-                except OSError as error:
-                    self._say(f"cannot connect the door with core: {(error.strerror or str(error)).lower()}")
-                    return self._start("door", subprocess.DEVNULL)
-            return self._start("door", link.fileno())
-
-    def _start(self, word: str, stdin: int) -> subprocess.Popen[bytes]:
-        """Our own program again; all stay in our process group, and end when their standard input does."""
-        argv = [sys.executable, "-Es", "-m", "syncsrv", "--config", str(self._directory), word]
-        return subprocess.Popen(argv, stdin=stdin, env={**os.environ, SUPERVISED: "1"})
+        with connect_socket(self._run_dir / "door.sock") as link:
+            told = ["--link-fd", str(link.fileno()), "--version-text", __version__]
+            argv = [*_PYTHON, "syncsrv.transport.door", *told, "door"]
+            return subprocess.Popen(argv, stdin=subprocess.DEVNULL, pass_fds=[link.fileno()])
 
     def _wait_for_core(self) -> bool:
         """Until core answers; False when it ended first, or we were told to end."""

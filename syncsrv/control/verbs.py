@@ -219,13 +219,20 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class FactsRequest:
+    """``applied``: area to the commit that the asker has applied, so that a master can say what it is behind."""
+
+    applied: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What a node tells its peers about itself; the word for it is decided by who hears it.
 
     Attributes:
         situation: what its own verdict is made from, without what only its master knows.
         applied: area to the commit that the tag applied there names.
-        pending: on a master, what each of its backups is behind.
+        pending: on a master, what the asker is behind.
         people: a digest of names, roles, hashes and keys; a backup asks for them when it changes.
     """
 
@@ -240,7 +247,7 @@ class Facts:
     services: tuple[ServiceInfo, ...]
     vips: tuple[VipInfo, ...]
     demotion: Demotion
-    pending: Mapping[str, Pending]
+    pending: Pending | None
     people: str = ""
 
 
@@ -520,7 +527,7 @@ _TABLE = (
     Verb("user-passwd", PasswordRequest, UsersReply, "admin", _HERE),
     Verb("user-token", UserRequest, TokenReply, "admin", _HERE),
     Verb("reload", Empty, Empty, "admin", frozenset({Door.LOCAL})),
-    Verb("facts", Empty, Facts, "viewer", _PEERS),
+    Verb("facts", FactsRequest, Facts, "viewer", _PEERS),
     Verb("people", Empty, PeopleReply, "viewer", _PEERS),
     Verb("fetch", FetchRequest, FetchReply, "viewer", _PEERS, streams=True),
     Verb("pull", PullRequest, JobStarted, "operator", _PEERS),

@@ -143,7 +143,7 @@ class App:
             engine=Engine(parts),
             lag=Lag(store, history),
             jobs=Jobs(clock),
-            link=self._ssh,
+            link=self._ssh.peers,
             book=book,
             recorded=self._recorded,
             reload=self.reload,
@@ -321,7 +321,10 @@ class App:
     # -- peers
 
     def _ask_facts(self, peer: str, deadline_s: float) -> Facts:
-        facts: Facts = decode_reply("facts", Facts, self._ssh.call(peer, "facts", {}, deadline_s=deadline_s))
+        applied = {area: one.commit for area, one in self.core.state.now.applied.items()}
+        facts: Facts = decode_reply(
+            "facts", Facts, self._ssh.peers.call(peer, "facts", {"applied": applied}, deadline_s=deadline_s)
+        )
         return facts
 
     def _heard(self, peer: str, facts: Facts) -> None:
@@ -333,7 +336,9 @@ class App:
             self._guarded(lambda: self._take_people(peer))
 
     def _take_people(self, peer: str) -> None:
-        reply: PeopleReply = decode_reply("people", PeopleReply, self._ssh.call(peer, "people", {}, deadline_s=3.0))
+        reply: PeopleReply = decode_reply(
+            "people", PeopleReply, self._ssh.peers.call(peer, "people", {}, deadline_s=3.0)
+        )
         self.core.people.take_over(reply.people)
         self._people_seen = reply.digest
         self._ssh.recheck()

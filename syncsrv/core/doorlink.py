@@ -22,6 +22,7 @@ from syncsrv.control.doorverbs import (
     Admitted,
     Configure,
     Dial,
+    Dialled,
     DialReply,
     HangUp,
     Known,
@@ -166,22 +167,21 @@ class DoorLink:
         Raises:
             DoorAwayError: no door is there, or it does not answer.
         """
+        body = codec.to_body(Dial, request)
+        door = self._door()
         ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                body = codec.to_body(Dial, request)
-                answer = self._door().ask("dial", body, deadline_s=request.deadline_s + 1.0, fds=[theirs.fileno()])
-                reply: DialReply = codec.decode_reply("dial", DialReply, answer.body)
-            except (ConnectionLostError, NoAnswerError) as error:
+        opened = False
+        try:
+            answer = door.ask("dial", body, deadline_s=request.deadline_s + 1.0, fds=[theirs.fileno()])
+            reply: DialReply = codec.decode_reply("dial", DialReply, answer.body)
+            opened = reply.result is Dialled.OPEN
+        except (ConnectionLostError, NoAnswerError) as error:
+            raise DoorAwayError("does not answer") from error
+        finally:
+            theirs.close()
+            if not opened:
                 ours.close()
-                raise DoorAwayError("does not answer") from error
-            except SyncsrvError:
-                ours.close()
-                raise
-        if reply.result != "open":
-            ours.close()
-            return reply, None
-        return reply, ours
+        return reply, ours if opened else None
 
     def hang_up(self, peer: str) -> None:
         """Have the door drop what it keeps of a peer; nothing happens without a door."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from syncsrv.apply.settle import KNOWN_GOOD
 from syncsrv.clock import rfc3339
 from syncsrv.config.model import Role
-from syncsrv.control.verbs import Demotion, Facts, HeadInfo, LeftOutInfo, Pending, ServiceInfo, Status
+from syncsrv.control.verbs import Demotion, Facts, FactsRequest, HeadInfo, LeftOutInfo, Pending, ServiceInfo, Status
 from syncsrv.core import status as statuses
 from syncsrv.core.parts import Core
 from syncsrv.plan.tree import show_path
@@ -22,7 +22,7 @@ def status(core: Core) -> Status:
     return statuses.build(known(core), core.book.now(), core.clock.monotonic())
 
 
-def facts(core: Core) -> Facts:
+def facts(core: Core, request: FactsRequest) -> Facts:
     """What a peer that polls this node is told."""
     us = known(core)
     applied = {area: one.commit for area, one in core.state.now.applied.items()}
@@ -38,7 +38,7 @@ def facts(core: Core) -> Facts:
         services=us.services,
         vips=(),
         demotion=Demotion(),
-        pending=us.pending,
+        pending=_behind(core, us.head.commit, request.applied) if us.head and us.role is Role.MASTER else None,
         people=core.people.shared().digest if us.role is Role.MASTER else "",
     )
 
@@ -118,18 +118,22 @@ def _drift(core: Core, head: str) -> dict[str, tuple[str, ...]]:
 
 def _pending(core: Core, head: str) -> dict[str, Pending]:
     """What each backup has not, from what it last said is applied there."""
+    return {
+        name: _behind(core, head, heard.facts.applied)
+        for name, heard in core.book.now().items()
+        if heard.facts is not None
+    }
+
+
+def _behind(core: Core, head: str, applied: Mapping[str, str]) -> Pending:
+    """What a node has not that has these commits applied in its areas."""
     areas = core.areas()
-    found = {}
-    for name, heard in core.book.now().items():
-        if heard.facts is None:
-            continue
-        applied = heard.facts.applied
-        differing = core.lag.differing(applied, head, areas)
-        oldest = min((heard.facts.areas[area] for area in applied), default=None)
-        since = next((applied[area] for area in applied if heard.facts.areas[area] == oldest), None)
-        names = tuple(area for area in areas.names if area in applied) or areas.names
-        found[name] = Pending(differing, core.lag.commits_since(since, head, areas, names))
-    return found
+    names = tuple(area for area in areas.names if area in applied) or areas.names
+    counts = [core.lag.commits_since(commit, head, areas, names) for commit in set(applied.values())]
+    behind = max(counts, default=None)
+    if behind is None:
+        behind = core.lag.commits_since(None, head, areas, names)
+    return Pending(core.lag.differing(applied, head, areas), behind)
 
 
 def left_out(found: tuple[LeftOut, ...]) -> tuple[LeftOutInfo, ...]:

@@ -28,7 +28,7 @@ class Handlers:
         """Verb name to method."""
         return {
             "status": lambda caller, request, call: facts.status(self._core),
-            "facts": lambda caller, request, call: facts.facts(self._core),
+            "facts": lambda caller, request, call: facts.facts(self._core, request),
             "log": lambda caller, request, call: views.log(self._core, request),
             "show": lambda caller, request, call: views.show(self._core, request),
             "diff": lambda caller, request, call: views.diff(self._core, request),

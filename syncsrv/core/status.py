@@ -129,7 +129,7 @@ def _with_master(us: Known, book: Mapping[str, Heard]) -> Situation:
 def _told(us: Known, book: Mapping[str, Heard]) -> Pending:
     for heard in book.values():
         if heard.facts is not None and heard.facts.role == Role.MASTER:
-            return heard.facts.pending.get(us.node, Pending((), 0))
+            return heard.facts.pending or Pending((), 0)
     return Pending((), 0)
 
 

@@ -1,0 +1,22 @@
+"""``syncsrv door``: the process that speaks SSH, for a unit of its own; serve starts it with its socket ready-made."""
+
+from __future__ import annotations
+
+import click
+
+from syncsrv.cli.output import Settings, pass_settings
+
+
+@click.command()
+@pass_settings
+def command(settings: Settings) -> int:
+    """Run the process that speaks SSH (started by serve).
+
+    It has no key and no right: it ends when core does.
+    """
+    from syncsrv.config.rundir import run_dir_of
+    from syncsrv.transport.door import main
+    from syncsrv.version import __version__
+
+    socket = run_dir_of(settings.config) / "door.sock"
+    return main(["--socket", str(socket), "--version-text", __version__, "door"])

@@ -85,6 +85,7 @@ def run(
     cwd: Path | None = None,
     stdin: bytes | None = None,
     output_to: Path | None = None,
+    umask: int = -1,
 ) -> Completed:
     """Run ``argv`` to its end or to its deadline.
 
@@ -96,6 +97,7 @@ def run(
         stdin: bytes for its standard input; default none (/dev/null).
         output_to: file that its output is appended to. For a program that leaves a daemon behind: the daemon holds
             the file, where a pipe of ours would break under it as soon as nobody reads.
+        umask: its file mode mask; -1: ours, which in core hides all it makes from others.
 
     Raises:
         NotStartedError: it could not be executed.
@@ -114,6 +116,7 @@ def run(
                 cwd=cwd or Path("/"),
                 start_new_session=True,
                 close_fds=True,
+                umask=umask,
             )
         except OSError as error:
             raise NotStartedError(argv, error.strerror or str(error)) from error

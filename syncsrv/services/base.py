@@ -16,6 +16,10 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where the programs of services are looked up; our own environment does not reach them."""
 
 
+UMASK = 0o022
+"""The usual one: core's own would keep a daemon's logs and sockets from everybody else."""
+
+
 class ServiceState(enum.StrEnum):
     """What a manager says of a service; ``unknown`` is what we say when it does not say anything."""
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from syncsrv import process
 from syncsrv.clock import Clock
 from syncsrv.config.model import Argv, Service
-from syncsrv.services.base import Action, ServiceActionError, ServiceState, ServiceStatus, environment, unknown
+from syncsrv.services.base import UMASK, Action, ServiceActionError, ServiceState, ServiceStatus, environment, unknown
 from syncsrv.services.procfs import started_at
 
 RUNS, STOPPED = 0, 3
@@ -85,7 +85,7 @@ class Commands:
     def _status(self, name: str, service: Service, deadline_s: float) -> ServiceStatus:
         self._trim(name)
         try:
-            ended = process.run(service.status, env=environment(self._node, name), deadline_s=deadline_s)
+            ended = process.run(service.status, env=environment(self._node, name), deadline_s=deadline_s, umask=UMASK)
         except process.NotStartedError as error:
             return unknown(name, error.message)
         if ended.status == RUNS:
@@ -114,7 +114,7 @@ class Commands:
     def _run(self, name: str, action: Action, argv: Argv, deadline_s: float, *, output_to: Path | None) -> None:
         env = environment(self._node, name)
         try:
-            ended = process.run(argv, env=env, deadline_s=deadline_s, output_to=output_to)
+            ended = process.run(argv, env=env, deadline_s=deadline_s, output_to=output_to, umask=UMASK)
         except process.NotStartedError as error:
             raise ServiceActionError(name, action, error.message) from error
         if ended.status == 0:

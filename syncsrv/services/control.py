@@ -20,7 +20,7 @@ from syncsrv.services.decide import Choice
 from syncsrv.services.health import Pause, Probed, await_healthy
 from syncsrv.services.order import ordered
 from syncsrv.services.pending import ReloadLog, restart_pending
-from syncsrv.services.reading import Reader
+from syncsrv.services.reading import Memory, Reader
 
 ACTION_S = 60.0
 """What a manager or a service's command has for one action."""
@@ -54,6 +54,7 @@ class Services:
         reloads: remembers when we reloaded or started a service.
         newest_change: when a file of a service's areas last changed, seconds of the epoch; None: never, not known.
         is_carp_master: whether this node is MASTER of every VIP.
+        memory: what earlier readings left for health; pass the same one whenever Services is made anew.
         pause: waits so many seconds.
         action_s: what one action may take, health not included.
     """
@@ -68,6 +69,7 @@ class Services:
         reloads: ReloadLog,
         newest_change: Callable[[str], float | None] = lambda _name: None,
         is_carp_master: Callable[[], bool] = lambda: False,
+        memory: Memory | None = None,
         pause: Pause | None = None,
         action_s: float = ACTION_S,
     ) -> None:
@@ -79,7 +81,7 @@ class Services:
         self._is_carp_master = is_carp_master
         self._pause: Pause = pause or threading.Event().wait  # nobody sets it
         self._action_s = action_s
-        self._reader = Reader(services, managers, node, clock)
+        self._reader = Reader(services, managers, node, clock, memory)
 
     def statuses(self) -> list[ServiceStatus]:
         """A reading of every service, by name: state, health, restart_pending. Takes as long as the slowest check."""

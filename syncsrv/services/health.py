@@ -17,7 +17,7 @@ from syncsrv import process
 from syncsrv.clock import Clock
 from syncsrv.config.model import Health
 from syncsrv.config.values import split_host_port
-from syncsrv.services.base import HealthWord, ServiceState, ServiceStatus
+from syncsrv.services.base import UMASK, HealthWord, ServiceState, ServiceStatus
 from syncsrv.services.dial import connect, cut_off
 
 BODY_KEPT = 4096
@@ -141,7 +141,7 @@ def _any_certificate() -> ssl.SSLContext:
 def _probe_exec(health: Health, env: Mapping[str, str]) -> Probed:
     program = health.exec[0]
     try:
-        ended = process.run(health.exec, env=env, deadline_s=health.timeout_s)
+        ended = process.run(health.exec, env=env, deadline_s=health.timeout_s, umask=UMASK)
     except process.NotStartedError as error:
         return Probed(False, error.message)
     if ended.status == 0:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from syncsrv.clock import Clock
@@ -26,14 +26,30 @@ SPARE_S = 1.0
 """What a thread may be late with an answer whose own deadline has passed."""
 
 
+@dataclass(slots=True)
+class Memory:
+    """What health needs from one reading to the next; it outlives a Reader, whose configuration may change.
+
+    Attributes:
+        lock: held while one of the others is read or changed.
+        watches: how each checked service did so far, by which check.
+        steady: the process of each unchecked service, and since when it is the same one (monotonic).
+    """
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    watches: dict[str, tuple[Health, Watch]] = field(default_factory=dict)
+    steady: dict[str, tuple[int | None, float]] = field(default_factory=dict)
+
+
 class Reader:
-    """Reads services; keeps what health needs from one reading to the next.
+    """Reads services.
 
     Args:
         services: all configured ones.
         managers: who runs them.
         node: this node's name, for the commands' environment.
         clock: tells the time.
+        memory: what earlier readings left; default none.
         read_s: what a manager has for one reading.
     """
 
@@ -43,6 +59,7 @@ class Reader:
         managers: Mapping[ManagerKind, Manager],
         node: str,
         clock: Clock,
+        memory: Memory | None = None,
         read_s: float = READ_S,
     ) -> None:
         self._services = services
@@ -50,9 +67,7 @@ class Reader:
         self._node = node
         self._clock = clock
         self._read_s = read_s
-        self._lock = threading.Lock()
-        self._watches: dict[str, Watch] = {}
-        self._steady: dict[str, tuple[int | None, float]] = {}
+        self._memory = memory or Memory()
 
     def states(self, names: Collection[str]) -> dict[str, ServiceStatus]:
         """What the managers say of these services; a reading of each of them, in the order of ``names``."""
@@ -96,29 +111,28 @@ class Reader:
         return f"node.yaml names no managers.{kind}"
 
     def _judged(self, status: ServiceStatus, probed: Probed | None) -> ServiceStatus:
-        name, health = status.name, self._services[status.name].health
-        with self._lock:
+        name, health, memory = status.name, self._services[status.name].health, self._memory
+        with memory.lock:
             if status.state is not ServiceState.RUNNING:
-                self._watches.pop(name, None)
-                self._steady.pop(name, None)
+                memory.watches.pop(name, None)
+                memory.steady.pop(name, None)
                 return replace(status, health=_UNASKED[status.state])
             if health is None:
                 return self._judged_steady(status)
             if probed is None:
                 return replace(status, health=HealthWord.UNKNOWN, reason="its health check did not end in time")
-            watch = self._watches.get(name, Watch(health.rise, health.fall)).seen(probed.ok)
-            self._watches[name] = watch
-        if probed.ok and watch.word is HealthWord.OK:
-            return replace(status, health=watch.word)
-        return replace(status, health=watch.word, reason="" if probed.ok else probed.reason)
+            by, watch = memory.watches.get(name, (None, Watch(health.rise, health.fall)))
+            watch = (watch if by in (None, health) else Watch(health.rise, health.fall)).seen(probed.ok)
+            memory.watches[name] = health, watch
+        return replace(status, health=watch.word, reason=status.reason if probed.ok else probed.reason)
 
     def _judged_steady(self, status: ServiceStatus) -> ServiceStatus:
         now = self._clock.monotonic()
         age_s = self._clock.utc().timestamp() - status.started_at if status.started_at is not None else 0.0
-        pid, since = self._steady.get(status.name, (status.pid, now - max(age_s, 0.0)))
-        if pid != status.pid:
+        pid, since = self._memory.steady.get(status.name, (None, now))
+        if pid != status.pid or status.name not in self._memory.steady:
             since = now - max(age_s, 0.0)
-        self._steady[status.name] = (status.pid, since)
+        self._memory.steady[status.name] = status.pid, since
         if now - since >= STEADY_S:
             return replace(status, health=HealthWord.OK)
         reason = status.reason or f"it has run for less than {STEADY_S:g} s"

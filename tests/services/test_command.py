@@ -86,6 +86,15 @@ def test_commands_see_only_what_they_are_given(commands: Commands, tmp_path: Pat
     assert (env["SERVICE"], env["NODE"], folder) == ("s", "fw1", "/")
 
 
+def test_a_daemons_files_are_not_hidden_by_cores_umask(commands: Commands, tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        commands.start("s", service(start=("/bin/touch", str(tmp_path / "log"))), 5)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o644
+
+
 @pytest.mark.parametrize("verb", ["start", "stop", "reload", "restart"])
 def test_a_command_that_fails_gives_its_status_and_its_output(commands: Commands, verb: str) -> None:
     failing = service(**{verb: python("print('line 7: bad word'); raise SystemExit(2)")})

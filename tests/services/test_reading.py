@@ -8,7 +8,7 @@ from syncsrv.clock import SystemClock
 from syncsrv.config.model import ManagerKind, Service
 from syncsrv.services.base import HealthWord, ServiceState, ServiceStatus
 from syncsrv.services.health import STEADY_S
-from syncsrv.services.reading import Reader
+from syncsrv.services.reading import Memory, Reader
 from tests.services.kit import Fake, FakeManager, HandClock, command
 
 
@@ -38,8 +38,8 @@ def test_a_manager_that_hangs_costs_only_its_own_services_their_reading() -> Non
     assert readings["b"].reason == "systemd did not answer within 0.1 s"
 
 
-def reader(service: Service, fake: Fake, clock: HandClock) -> Reader:
-    return Reader({"a": service}, {service.manager: FakeManager({"a": fake})}, "fw1", clock)
+def reader(service: Service, fake: Fake, clock: HandClock, memory: Memory | None = None) -> Reader:
+    return Reader({"a": service}, {service.manager: FakeManager({"a": fake})}, "fw1", clock, memory)
 
 
 def health(read: Reader) -> tuple[HealthWord, str]:
@@ -76,3 +76,17 @@ def test_without_a_check_health_is_unknown_until_one_process_ran_steadily() -> N
     assert health(read) == (HealthWord.OK, "")
     fake.pid = 8
     assert health(read)[0] is HealthWord.UNKNOWN
+
+
+def test_bad_answers_add_up_over_readers_that_share_their_memory_until_the_check_is_another_one() -> None:
+    memory, fake, clock = Memory(), Fake(ServiceState.RUNNING, 7), HandClock()
+    bad = command(health={"exec": ["/bin/false"], "fall": 2})
+    assert health(reader(bad, fake, clock, memory))[0] is HealthWord.UNKNOWN
+    assert health(reader(bad, fake, clock, memory))[0] is HealthWord.FAILING
+    other = command(health={"exec": ["/bin/false"], "fall": 3})
+    assert health(reader(other, fake, clock, memory))[0] is HealthWord.UNKNOWN
+
+
+def test_a_manager_that_says_something_of_a_healthy_service_is_heard() -> None:
+    read = reader(command(), Fake(ServiceState.RUNNING, 7, reason="it is being stopped"), HandClock())
+    assert health(read) == (HealthWord.OK, "it is being stopped")

@@ -1,0 +1,159 @@
+"""The demo's processes: each in a session of its own, each with a deadline, and none left when it is closed.
+
+A session is what holds a program together with all that it starts: supervisord moves its programs into process groups
+of their own, and a session cannot be left but by making another one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from syncsrv.clock import Clock
+from syncsrv.errors import SyncsrvError
+
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+}
+"""The whole environment of every process that the demo starts. Not ours: PYTHONWARNINGS=error breaks supervisord."""
+
+STOP_S = 15.0
+"""What a daemon may take to end when it is asked to; a job of its own may be under way."""
+
+KILL_S = 5.0
+POLL_S = 0.03
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class LeftBehindError(SyncsrvError):
+    """A process could not be ended; ``pids`` are the ones that are left."""
+
+    code = "left-behind"
+
+    def __init__(self, name: str, pids: Sequence[int]) -> None:
+        listed = ", ".join(map(str, pids))
+        super().__init__(f"cannot end {name}: process {listed} is left", "see what it waits for with `ps`")
+        self.pids = tuple(pids)
+
+
+class Daemon:
+    """A program that runs until it is stopped.
+
+    Args:
+        name: for people.
+        argv: the program and its arguments.
+        log: the file that its output is appended to.
+        clock: tells the time.
+    """
+
+    def __init__(self, name: str, argv: Sequence[str], log: Path, clock: Clock) -> None:
+        self.name = name
+        self._clock = clock
+        us = os.getpid()
+
+        def end_with_us() -> None:
+            """Should the demo be killed outright, the kernel asks its daemons to end."""
+            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            if os.getppid() != us:
+                os._exit(1)
+
+        with log.open("ab") as sink:
+            self._child = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                env=ENVIRONMENT,
+                cwd="/",
+                start_new_session=True,
+                preexec_fn=end_with_us,
+            )
+
+    @property
+    def ended(self) -> str:
+        """How it ended by itself; empty while it runs."""
+        status = self._child.poll()
+        if status is None:
+            return ""
+        return (
+            f"{self.name} ended with status {status}" if status >= 0 else f"{self.name} was ended by signal {-status}"
+        )
+
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM and return at once."""
+        if self._child.poll() is None:
+            self._child.send_signal(signal.SIGTERM)
+
+    def close(self) -> None:
+        """End it and everything in its session; what does not end when asked is killed.
+
+        Raises:
+            LeftBehindError: not even that helped.
+        """
+        self.ask_to_stop()
+        try:
+            self._child.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+        ends_at = self._clock.monotonic() + KILL_S
+        while left := self._left():
+            if self._clock.monotonic() > ends_at:
+                raise LeftBehindError(self.name, left)
+            for pid in left:
+                with suppress(ProcessLookupError):  # it ended meanwhile
+                    os.kill(pid, signal.SIGKILL)
+            _pause(POLL_S)
+
+    def _left(self) -> list[int]:
+        self._child.poll()
+        return alive_in_session(self._child.pid)
+
+
+def alive_in_session(leader: int) -> list[int]:
+    """The processes of a session that still run (dead ones that nobody has waited for do not)."""
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdecimal():
+            continue
+        try:
+            text = Path("/proc", name, "stat").read_text(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        state, _, _, session = text.rpartition(")")[2].split()[:4]
+        if int(session) == leader and state not in "ZX":
+            found.append(int(name))
+    return sorted(found)
+
+
+def wait_for(condition: Callable[[], bool], deadline_s: float, clock: Clock) -> bool:
+    """Ask again and again until it holds.
+
+    Args:
+        condition: what is waited for; an exception from it ends the wait.
+        deadline_s: seconds.
+        clock: tells the time.
+
+    Returns:
+        Whether it held before the deadline.
+    """
+    ends_at = clock.monotonic() + deadline_s
+    while not condition():
+        if clock.monotonic() > ends_at:
+            return False
+        _pause(POLL_S)
+    return True
+
+
+def _pause(seconds: float) -> None:
+    threading.Event().wait(seconds)  # nobody sets it

@@ -268,7 +268,7 @@ class PeerLinks:
         try:
             reply, sock = self._door.dial(request)
         except DoorAwayError as error:
-            raise PeerUnreachableError(peer.name, f"the door process {reason(error)}", error.remedy) from error
+            raise PeerUnreachableError(peer.name, reason(error), error.remedy) from error
         if sock is None:
             raise self._dial_error(peer, reply)
         connection = Connection(sock, node=self._node, version=self._version)

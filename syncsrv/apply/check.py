@@ -78,7 +78,7 @@ class CheckResult:
             case Status.TIMEOUT:
                 return f"run `{self.command}` by hand to see what it waits for"
             case Status.FAILED:
-                return "correct what it names where the files are edited, then synchronize again"
+                return "correct the files that it names"
 
     def sentence(self) -> str:
         """What happened, with the check's own last words."""

@@ -1,4 +1,4 @@
-"""``syncsrv check``: every problem of the configuration, or that it is well."""
+"""``syncsrv check``: every problem of the configuration, or that it is well; with --tree, what an area's checks say."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from syncsrv.cli.output import Settings, pass_settings, printable
+from syncsrv.errors import UsageError
 
 if TYPE_CHECKING:
+    from syncsrv.apply.check import CheckResult
     from syncsrv.config.problem import Problem
 
 
@@ -21,16 +23,28 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Check this file as cluster.yaml, with this node's other files.",
 )
+@click.option(
+    "--tree",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Run the areas' checks on DIR, the top of a clone of a node's repository.",
+)
 @pass_settings
-def command(settings: Settings, cluster: Path | None) -> int:
+def command(settings: Settings, cluster: Path | None, tree: Path | None) -> int:
     """Check the configuration files.
 
     Prints every problem as FILE:LINE:COL: KEY.PATH: cannot ..., and warnings. Exit status 2 where there are
-    problems, 0 where there are none or only warnings.
+    problems, 0 where there are none or only warnings; with --tree, 1 where a check is not content.
     """
     from syncsrv.config.load import load
     from syncsrv.config.problem import ConfigurationError
 
+    if tree is not None:
+        if cluster is not None:
+            raise UsageError(
+                "cannot check with --tree and --cluster: a tree has its own cluster.yaml", "give one of them"
+            )
+        return _check_tree(settings, tree)
     try:
         problems = load(settings.config, cluster_file=cluster and Path(os.path.abspath(cluster))).warnings
         status = 0
@@ -42,6 +56,43 @@ def command(settings: Settings, cluster: Path | None) -> int:
         lambda: "\n".join(_lines(settings, problems, status)),
     )
     return status
+
+
+def _check_tree(settings: Settings, directory: Path) -> int:
+    from syncsrv.apply.clonecheck import read_tree
+
+    results = []
+    for result in read_tree(directory).run():
+        results.append(result)
+        if not settings.as_json:
+            print("\n".join(_result_lines(settings, result)))
+    well = all(result.ok for result in results)
+    data = [
+        {
+            "area": result.area,
+            "argv": list(result.argv),
+            "status": result.status.value,
+            "output": result.output,
+            "seconds": round(result.seconds, 3),
+            "note": result.note,
+            "reason": "" if result.ok else result.sentence(),
+            "remedy": result.remedy,
+        }
+        for result in results
+    ]
+    settings.show(
+        {"checks": data, "ok": well},
+        lambda: "" if results else f"No area in {directory} has a check.",
+    )
+    return 0 if well else 1
+
+
+def _result_lines(settings: Settings, result: CheckResult) -> list[str]:
+    if result.ok:
+        return [settings.paint(f"{result.area}: {printable(result.sentence())}", "green")]
+    said = [printable(line) for line in result.output.splitlines()]
+    failed = f"cannot pass area {result.area}: its check `{result.command}` {result.why}"
+    return [*said, settings.paint(printable(failed), "red", "bold"), result.remedy]
 
 
 def _as_data(problem: Problem) -> dict[str, object]:

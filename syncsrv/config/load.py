@@ -102,14 +102,14 @@ def _node_alone(node: Read[Node]) -> Node:
     return node.value
 
 
-def parse_cluster(text: bytes, name: str, node: Node, secrets: Secrets) -> Cluster:
+def parse_cluster(text: bytes, name: str, node: Node | None, secrets: Secrets | None) -> Cluster:
     """Read a cluster.yaml that is not in place, such as a tag's, as this node would take it.
 
     Args:
         text: the file's content.
         name: what Problems call it.
-        node: this node's node.yaml.
-        secrets: this node's secrets.yaml.
+        node: this node's node.yaml; None on a machine that is no node, where what depends on it cannot be judged.
+        secrets: this node's secrets.yaml; None likewise.
 
     Raises:
         ConfigurationError: with every problem; those that node.yaml has with it stand at line 1 of it.

@@ -24,8 +24,6 @@ from syncsrv.services.systemd import Systemd
 from tests.support.wait import until
 
 PROGRAMS = Path(__file__).parent / "programs"
-WELL = Health(exec=("/bin/true",))
-"""A check that leaves the verdict to the manager, without the two seconds of a service that has none."""
 
 
 class HandClock:
@@ -173,6 +171,11 @@ def _daemon(folder: Path) -> list[str]:
     return [sys.executable, "-ES", str(PROGRAMS / "daemon.py"), str(folder)]
 
 
+def _loaded(folder: Path) -> Health:
+    """The daemon is well once it has loaded its configuration: from then on it also takes signals."""
+    return Health.model_validate({"exec": ["/bin/test", "-e", str(folder / "loaded")], "within": 10})
+
+
 def _folder(tmp: Path) -> Path:
     folder = tmp / "d"
     folder.mkdir()
@@ -188,9 +191,9 @@ def command_bench(tmp: Path) -> Iterator[Bench]:
         verb: (sys.executable, "-ES", str(PROGRAMS / "ctl.py"), verb, str(folder))
         for verb in ("start", "stop", "reload", "status")
     }
-    service = Service(manager=ManagerKind.COMMAND, health=WELL, **verbs)
+    service = Service(manager=ManagerKind.COMMAND, health=_loaded(folder), **verbs)
     nothing = (str(tmp / "no-such-program"),)
-    absent = Service(manager=ManagerKind.COMMAND, start=nothing, stop=nothing, status=nothing, health=WELL)
+    absent = Service(manager=ManagerKind.COMMAND, start=nothing, stop=nothing, status=nothing, health=_loaded(folder))
     bench = Bench(folder, service, ManagerKind.COMMAND, Commands("fw1", tmp / "logs", SystemClock()), absent)
     try:
         yield bench
@@ -214,8 +217,8 @@ def systemd_bench(tmp: Path) -> Iterator[Bench]:
     program = tmp / "systemctl"
     program.write_text(f"#!{sys.executable} -ES\n{(PROGRAMS / 'systemctl.py').read_text()}")
     program.chmod(0o755)
-    service = Service(manager=ManagerKind.SYSTEMD, unit="d.service", health=WELL)
-    absent = Service(manager=ManagerKind.SYSTEMD, unit="absent.service", health=WELL)
+    service = Service(manager=ManagerKind.SYSTEMD, unit="d.service", health=_loaded(folder))
+    absent = Service(manager=ManagerKind.SYSTEMD, unit="absent.service", health=_loaded(folder))
     bench = Bench(folder, service, ManagerKind.SYSTEMD, Systemd(SystemClock(), str(program)), absent)
     try:
         yield bench
@@ -280,8 +283,8 @@ def supervisor_bench(tmp: Path) -> Iterator[Bench]:
         "stopwaitsecs": "2",
     }
     with supervisord(tmp, {"d": settings}) as socket:
-        service = Service(manager=ManagerKind.SUPERVISOR, program="d", health=WELL)
-        absent = Service(manager=ManagerKind.SUPERVISOR, program="absent", health=WELL)
+        service = Service(manager=ManagerKind.SUPERVISOR, program="d", health=_loaded(folder))
+        absent = Service(manager=ManagerKind.SUPERVISOR, program="absent", health=_loaded(folder))
         yield Bench(folder, service, ManagerKind.SUPERVISOR, Supervisor(socket, SystemClock()), absent)
 
 

@@ -111,7 +111,7 @@ class Hooks:
     """This node's hooks.
 
     Attributes:
-        directory: the node's configuration directory.
+        directory: ``hooks`` in the node's configuration directory.
         deadline_s: for each hook; its process group ends with it.
     """
 
@@ -134,13 +134,13 @@ class Hooks:
             return Said(f"the {HookName.POST_APPLY} hook {error.path} {error.why}", failed=True)
 
     def _run(self, name: HookName, context: HookContext) -> str:
-        path = self.directory / "hooks" / name
+        path = self.directory / name
         error = partial(HookError, name, path)
         try:
             if not self._is_there(path, error):
                 return f"no {name} hook"
         except OSError as why:
-            raise error(f"cannot be read: {why.strerror}", f"see the permissions of {path.parent}") from why
+            raise error(f"cannot be read: {why.strerror}", f"see the permissions of {self.directory}") from why
         try:
             ended = process.run(
                 [os.fspath(path), context.job],
@@ -168,7 +168,7 @@ class Hooks:
             return False
         if not stat.S_ISREG(found.st_mode):
             raise error("is not a file", "put the program itself there; a link is not followed")
-        for place in (self.directory, path.parent, path):
+        for place in (self.directory.parent, self.directory, path):
             status = place.stat()
             if status.st_uid not in (0, os.geteuid()):
                 raise error(f"was not run, for {place} belongs to another user", f"chown root {place}")

@@ -50,7 +50,7 @@ def install(config: Path, name: HookName, script: str, mode: int = 0o755) -> Pat
 
 
 def test_without_hooks_nothing_is_asked(config: Path, context: HookContext, tmp_path: Path) -> None:
-    for directory in (config, tmp_path / "no such directory"):
+    for directory in (config / "hooks", tmp_path / "no such directory"):
         hooks = Hooks(directory)
         assert hooks.before(context) == "no pre-apply hook"
         assert (hooks.after(context).words, hooks.after(context).failed) == ("no post-apply hook", False)
@@ -65,7 +65,7 @@ env -0 | sort -z >{said}.env
 echo "$0" "$@"; pwd; echo to stderr >&2
 """
     hook = install(config, name, script)
-    hooks = Hooks(config)
+    hooks = Hooks(config / "hooks")
     words = hooks.before(context) if name is HookName.PRE_APPLY else hooks.after(context).words
     assert words == f"{hook} 0123456789ab\n/\nto stderr"
     document = json.loads(Path(f"{said}.json").read_text())
@@ -106,14 +106,14 @@ def test_the_readme_names_every_variable_and_every_key(context: HookContext) -> 
 def test_a_pre_apply_hook_refuses_in_its_own_words(config: Path, context: HookContext) -> None:
     hook = install(config, HookName.PRE_APPLY, "#!/bin/sh\necho first\necho 'not in the freeze' >&2\nexit 7\n")
     with pytest.raises(HookError) as caught:
-        Hooks(config).before(context)
+        Hooks(config / "hooks").before(context)
     assert caught.value.message == f"cannot apply: the pre-apply hook {hook} exited with 7: first\nnot in the freeze"
     assert caught.value.remedy
 
 
 def test_a_post_apply_hook_that_fails_is_a_warning(config: Path, context: HookContext) -> None:
     hook = install(config, HookName.POST_APPLY, "#!/bin/sh\necho 'no mail server'\nkill -9 $$\n")
-    said = Hooks(config).after(context)
+    said = Hooks(config / "hooks").after(context)
     assert said.failed
     assert said.words == f"the post-apply hook {hook} was ended by signal 9: no mail server"
 
@@ -121,15 +121,15 @@ def test_a_post_apply_hook_that_fails_is_a_warning(config: Path, context: HookCo
 def test_a_hook_that_hangs_ends_with_its_deadline(config: Path, context: HookContext) -> None:
     install(config, HookName.PRE_APPLY, "#!/bin/sh\nsleep 86400 &\nwait\n")
     with pytest.raises(HookError, match=r"did not end within 0\.3 s"):
-        Hooks(config, deadline_s=0.3).before(context)
+        Hooks(config / "hooks", deadline_s=0.3).before(context)
 
 
 def test_a_hook_that_floods_is_bounded(config: Path, context: HookContext) -> None:
     install(config, HookName.PRE_APPLY, "#!/bin/sh\nyes | head -c 9000000\n")
-    assert len(Hooks(config).before(context)) < OUTPUT_KEPT + 100
+    assert len(Hooks(config / "hooks").before(context)) < OUTPUT_KEPT + 100
     install(config, HookName.PRE_APPLY, "#!/bin/sh\nyes | head -c 9000000; echo end; exit 1\n")
     with pytest.raises(HookError) as caught:
-        Hooks(config).before(context)
+        Hooks(config / "hooks").before(context)
     assert caught.value.message.endswith("y\nend")
     assert len(caught.value.message) < 3000
 
@@ -137,9 +137,9 @@ def test_a_hook_that_floods_is_bounded(config: Path, context: HookContext) -> No
 def test_a_hook_that_reads_nothing_is_content_with_many_paths(config: Path, context: HookContext) -> None:
     many = replace(context, paths=("/etc/x" * 40,) * 20_000)
     install(config, HookName.PRE_APPLY, "#!/bin/sh\nexec echo content\n")
-    assert Hooks(config).before(many) == "content"
+    assert Hooks(config / "hooks").before(many) == "content"
     install(config, HookName.PRE_APPLY, "#!/bin/sh\nwc -c\n")
-    assert int(Hooks(config).before(many)) == len(many.document())
+    assert int(Hooks(config / "hooks").before(many)) == len(many.document())
 
 
 def test_a_reason_that_no_environment_can_hold(config: Path, context: HookContext) -> None:
@@ -147,7 +147,7 @@ def test_a_reason_that_no_environment_can_hold(config: Path, context: HookContex
     said = {}
     for reason in ("a\0b", "x" * 1_000_000):
         told = replace(context, reason=reason)
-        said[reason[:3]] = int(Hooks(config).before(told))
+        said[reason[:3]] = int(Hooks(config / "hooks").before(told))
     assert said == {"a\0b": 2, "xxx": 16384}
 
 
@@ -156,7 +156,7 @@ class TestRefused:
 
     def refusal(self, config: Path, context: HookContext) -> str:
         with pytest.raises(HookError) as caught:
-            Hooks(config).before(context)
+            Hooks(config / "hooks").before(context)
         return str(caught.value)
 
     def test_not_executable(self, config: Path, context: HookContext) -> None:
@@ -187,7 +187,7 @@ class TestRefused:
         for name in HookName:
             (config / "hooks" / name).symlink_to(target)
         assert "is not a file; put the program itself there" in self.refusal(config, context)
-        assert "is not a file" in Hooks(config).after(context).words
+        assert "is not a file" in Hooks(config / "hooks").after(context).words
 
     @pytest.mark.parametrize("script, why", [("#!/no/such/interpreter\n", "No such file"), ("\x7fgarbage", "format")])
     def test_no_program(self, config: Path, context: HookContext, script: str, why: str) -> None:
@@ -200,7 +200,7 @@ class TestRefused:
 class TestExamples:
     def test_pre_apply_refuses_while_the_flag_is_there(self, config: Path, context: HookContext) -> None:
         install(config, HookName.PRE_APPLY, (folder("hooks") / "pre-apply.example").read_text())
-        hooks = Hooks(config)
+        hooks = Hooks(config / "hooks")
         assert hooks.before(context) == ""
         flag = context.root / "run/no-sync"
         flag.parent.mkdir()
@@ -213,7 +213,7 @@ class TestExamples:
     def test_post_apply_keeps_a_log(self, config: Path, context: HookContext) -> None:
         install(config, HookName.POST_APPLY, (folder("hooks") / "post-apply.example").read_text())
         for _ in range(2):
-            said = Hooks(config).after(context)
+            said = Hooks(config / "hooks").after(context)
             assert not said.failed, said.words
         lines = (context.root / "var/log/syncsrv-applied.jsonl").read_text().splitlines()
         assert [json.loads(line)["tag"] for line in lines] == ["sync/000041", "sync/000041"]

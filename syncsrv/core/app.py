@@ -48,6 +48,7 @@ from syncsrv.plan.verdict import Last
 from syncsrv.services.control import Services
 from syncsrv.services.managers import managers_of
 from syncsrv.services.pending import ReloadFile
+from syncsrv.services.reading import Memory
 from syncsrv.store.history import History
 from syncsrv.store.records import TagRecords
 from syncsrv.store.repo import Store
@@ -101,6 +102,7 @@ class App:
         self._freshness = Freshness(recorder, node.root)
         self._reloads = ReloadFile(node.state_dir / "services" / "reloads.json")
         self._managers = managers_of(node, clock)
+        self._memory = Memory()
         self._live = Live(config)
         self._threads: list[threading.Thread] = []
         self._people_seen = ""
@@ -261,6 +263,7 @@ class App:
             node=self._live.config.node.node,
             reloads=self._reloads,
             newest_change=lambda name: self._freshness.newest_change(name, cluster, areas),
+            memory=self._memory,
         )
 
     # -- what is applied

@@ -33,7 +33,7 @@ from syncsrv.store.tags import BadTagError, SyncTag, verify_tag
 from syncsrv.version import __version__
 
 TAGS = "refs/tags/"
-DRY_RUN = "job/"
+DRY_RUN = "dry-run/"
 """How the inner name of a tag begins that must never be applied."""
 FETCH_S = 600.0
 CALL_S = 10.0

@@ -56,7 +56,8 @@ def _tags(store: Store) -> Mapping[str, tuple[str, ...]]:
 
 def _entry(core: Core, commit: str, tags: Mapping[str, tuple[str, ...]]) -> LogEntry:
     info = core.store.read_commit(commit)
-    paths = core.history.paths_of(commit)
+    named = _named(core.areas())
+    paths = [path for path in core.history.paths_of(commit) if named(path) is not None]
     return LogEntry(
         commit=commit,
         at=rfc3339(info.at_utc),
@@ -64,7 +65,7 @@ def _entry(core: Core, commit: str, tags: Mapping[str, tuple[str, ...]]) -> LogE
         subject=info.subject,
         via=info.trailers.get("Via", "push"),
         node=info.trailers.get("Node", core.node),
-        paths=tuple(show_path(path) for path in sorted(paths)[:PATHS_SHOWN]),
+        paths=tuple(show_path(path) for path in paths[:PATHS_SHOWN]),
         tags=tags.get(commit, ()),
     )
 

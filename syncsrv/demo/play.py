@@ -32,6 +32,7 @@ def play(
     stay: bool,
     keep: bool,
     source: Path | None = None,
+    place: Path | None = None,
     steps: Sequence[Step] = STEPS,
 ) -> int:
     """Show the main job on two nodes of this machine.
@@ -42,6 +43,7 @@ def play(
         stay: keep the nodes running after the walk, until Ctrl-C.
         keep: leave the directory at the end.
         source: what stands for the shipped sample-repo/.
+        place: where its directory is made; default: where temporary files are.
         steps: the walk.
 
     Returns:
@@ -52,7 +54,7 @@ def play(
     """
     with _signals():
         began_at = clock.monotonic()
-        site = Site(clock, source, keep=keep)
+        site = Site(clock, source, place=place, keep=keep)
         try:
             show.opening(_opening(site))
             well = walk(Scene(site, show, clock), tuple(steps))

@@ -81,6 +81,11 @@ class Daemon:
             )
 
     @property
+    def pid(self) -> int:
+        """Its process, and its session."""
+        return self._child.pid
+
+    @property
     def ended(self) -> str:
         """How it ended by itself; empty while it runs."""
         status = self._child.poll()
@@ -95,15 +100,18 @@ class Daemon:
         if self._child.poll() is None:
             self._child.send_signal(signal.SIGTERM)
 
-    def close(self) -> None:
+    def close(self, stop_s: float = STOP_S) -> None:
         """End it and everything in its session; what does not end when asked is killed.
+
+        Args:
+            stop_s: seconds that it has to end by itself.
 
         Raises:
             LeftBehindError: not even that helped.
         """
         self.ask_to_stop()
         try:
-            self._child.wait(STOP_S)
+            self._child.wait(stop_s)
         except subprocess.TimeoutExpired:
             self._child.kill()
         ends_at = self._clock.monotonic() + KILL_S
@@ -117,7 +125,7 @@ class Daemon:
 
     def _left(self) -> list[int]:
         self._child.poll()
-        return alive_in_session(self._child.pid)
+        return alive_in_session(self.pid)
 
 
 def alive_in_session(leader: int) -> list[int]:

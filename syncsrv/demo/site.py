@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -39,6 +40,9 @@ SOCKET_PATH_MAX = 107
 
 _LONGEST_SOCKET = f"{MASTER}/run/supervisor.sock.1234567"
 """supervisord binds a name with its process id first."""
+
+_PLAIN_PATH = re.compile(r"[\w/.+-]+", re.ASCII)
+"""What supervisord takes as it is: it expands % once here and twice there, and ends a value at a semicolon."""
 
 _PORTS = range(20_000, 32_000)
 """Below Linux's ephemeral ports: none of these is taken by an outgoing connection meanwhile."""
@@ -146,15 +150,18 @@ class Site:
     Args:
         clock: tells the time.
         source: what stands for the shipped sample-repo/.
+        place: where the directory is made; default: where temporary files are.
         keep: leave the directory at the end.
     """
 
-    def __init__(self, clock: Clock, source: Path | None = None, *, keep: bool = False) -> None:
+    def __init__(
+        self, clock: Clock, source: Path | None = None, *, place: Path | None = None, keep: bool = False
+    ) -> None:
         self._source = source
         self._clock = clock
         self._keep = keep
         ports = iter(free_ports(6))
-        self.directory = _short_directory()
+        self.directory = _directory(place)
         self._ports = self.directory / "ports"
         self._ports.mkdir()
         self.master = Node(MASTER, "master", self.directory / MASTER, next(ports), next(ports), next(ports))
@@ -162,7 +169,7 @@ class Site:
         self.nodes = (self.master, self.backup)
 
     def close(self) -> None:
-        """End every process and remove the directory, unless it is to be kept."""
+        """End every process and remove the directory, unless it is to be kept. May be called again."""
         daemons = [daemon for node in self.nodes for daemon in node.daemons]
         try:
             for daemon in daemons:
@@ -170,7 +177,7 @@ class Site:
             for daemon in daemons:
                 daemon.close()
         finally:
-            if not self._keep:
+            if not self._keep and self.directory.exists():
                 _remove(self.directory)
 
     def build(self, node: Node) -> None:
@@ -261,40 +268,37 @@ def _told(answer: Answer, key: str) -> str:
 
 
 def _supervisord(node: Node) -> str:
-    def quoted(text: str) -> str:
-        return text.replace("%", "%%")
-
-    command = quoted(shlex.join((*_PORTAL, "--config", str(node.portal_file), "--port", str(node.portal))))
+    portal = shlex.join((*_PORTAL, "--config", str(node.portal_file), "--port", str(node.portal)))
     return f"""\
 [unix_http_server]
-file = {quoted(str(node.supervisor_socket))}
+file = {node.supervisor_socket}
 chmod = 0700
 
 [supervisord]
 nodaemon = true
 logfile = /dev/null
 logfile_maxbytes = 0
-pidfile = {quoted(str(node.home / "run" / "supervisord.pid"))}
-childlogdir = {quoted(str(node.home / "log"))}
+pidfile = {node.home}/run/supervisord.pid
 
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 
 [program:portal]
-command = {command}
+command = {portal.replace("%", "%%")}
 directory = /
 startsecs = 0
 stopwaitsecs = 3
 redirect_stderr = true
-stdout_logfile = {quoted(str(node.home / "log" / "portal.log"))}
+stdout_logfile = {node.home}/log/portal.log
 stdout_logfile_maxbytes = 0
 """
 
 
-def _short_directory() -> Path:
-    """A new directory, 0700; where TMPDIR is too deep for a socket's path, in /tmp."""
-    directory = Path(tempfile.mkdtemp(prefix="syncsrv-demo-")).resolve()
-    if len(os.fsencode(directory / _LONGEST_SOCKET)) <= SOCKET_PATH_MAX:
+def _directory(place: Path | None) -> Path:
+    """A new directory, 0700; in /tmp where sockets or supervisord's file could not have the path."""
+    directory = Path(tempfile.mkdtemp(prefix="syncsrv-demo-", dir=place)).resolve()
+    fits = len(os.fsencode(directory / _LONGEST_SOCKET)) <= SOCKET_PATH_MAX
+    if fits and _PLAIN_PATH.fullmatch(str(directory)):
         return directory
     directory.rmdir()
     return Path(tempfile.mkdtemp(prefix="syncsrv-demo-", dir="/tmp")).resolve()

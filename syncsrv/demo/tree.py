@@ -31,6 +31,9 @@ Snapshot: TypeAlias = Mapping[str, Found]
 """Path below the top: what stands there."""
 
 
+_A = {"file": "a file", "link": "a link", "directory": "a directory", "other": "something else"}
+
+
 def snapshot(top: Path) -> dict[str, Found]:
     """Everything below a directory, links not followed.
 
@@ -72,7 +75,7 @@ def _difference(wanted: Found | None, seen: Found | None) -> str:
     if wanted is None:
         return "should not be there"
     if wanted.kind != seen.kind:
-        return f"is a {seen.kind}, not a {wanted.kind}"
+        return f"is {_A[seen.kind]} where {_A[wanted.kind]} should be"
     if wanted.content != seen.content:
         return "has another content" if wanted.kind == "file" else "has another target"
     if wanted.mode != seen.mode:

@@ -139,7 +139,7 @@ class Incoming:
             raise HostileObjectsError(error.why, error.object_id) from error
         came = [one for one in objects if self._spool.holds(one.id)]
         new = sum(not self._store.has(one.id) for one in came)
-        with self._store.batch():
+        with self._store.writer():
             for one in came:
                 self._store.objects.put(one.kind, self._spool.read(one.id, one.kind))
             if ref is not None and (old != wants[0] or self._store.ref(ref) != old):

@@ -44,14 +44,9 @@ class WriterLock:
         self._handle = -1
 
     @property
-    def held(self) -> bool:
-        """Whether this thread holds it."""
-        if not self._threads.acquire(blocking=False):
-            return False
-        try:
-            return self._depth > 0
-        finally:
-            self._threads.release()
+    def depth(self) -> int:
+        """How many times the thread that holds it has taken it; of use to that thread only."""
+        return self._depth
 
     @contextlib.contextmanager
     def taken(self, *, wait: bool = True) -> Iterator[None]:

@@ -1,8 +1,10 @@
-"""The objects of a repository: found loose, in packs, or in the batch that is being written.
+"""The objects of a repository: loose, in packs, or waiting to be written.
 
-Written raw (dulwich locks each loose object in its place, and a lock left by a crash makes that object unwritable):
-a temporary file that Git's own prune knows, fsync, rename; the directories are fsynced by ``settle``, which every move
-of a ref calls first. What is read is compared with its id.
+What is put waits in memory until ``place`` writes it: few objects as files of their own, all fsynced at once so that
+the disk does it together; many as one pack. Raw writes (dulwich locks each loose object in its place, and a lock left
+by a crash makes that object unwritable): a temporary file that Git's own prune knows, fsync, rename in the order they
+were put, so that contents come before what names them. The directories are fsynced by ``settle``, which every move of a
+ref calls first. What is read is compared with its id.
 """
 
 from __future__ import annotations
@@ -10,8 +12,10 @@ from __future__ import annotations
 import os
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import TypeVar
 
 from syncsrv import durable
 from syncsrv.store import gitformat
@@ -28,12 +32,15 @@ from syncsrv.store.files import (
 from syncsrv.store.packs import Packs, PackWriter
 
 LOOSE_AT_MOST = 64
-"""Objects that one batch writes as files of their own; more become a pack."""
+"""Objects that are written as files of their own; more at once become a pack."""
 
 _HELD_AT_MOST = 4 * 1024 * 1024
+_TOGETHER = 8
+
+T = TypeVar("T")
 
 
-class _Batch:
+class _Waiting:
     """Objects that are not in their place yet: few of them in memory, many in a pack in the making."""
 
     def __init__(self, folder: Path) -> None:
@@ -70,11 +77,6 @@ class _Batch:
         self._held, self._bytes, self._writer = {}, 0, None
         return taken
 
-    def drop(self) -> None:
-        if self._writer is not None:
-            self._writer.abort()
-        self._held, self._bytes, self._writer = {}, 0, None
-
 
 class Objects:
     """Reading is for any thread; putting is for the one that holds the repository's writer lock.
@@ -88,13 +90,14 @@ class Objects:
         self._folder = repository / "objects"
         self.packs = Packs(self._folder / "pack")
         self._lock = threading.RLock()
-        self._batch: _Batch | None = None
+        self._waiting = _Waiting(self._folder / "pack")
         self._unsynced: set[Path] = set()
         self._damaged: set[str] = set()
+        self._threads = ThreadPoolExecutor(_TOGETHER, thread_name_prefix="fsync")
 
     def has(self, object_id: str) -> bool:
         with self._lock:
-            if self._batch is not None and object_id in self._batch:
+            if object_id in self._waiting:
                 return True
         if self._loose_path(object_id).exists() or self.packs.has(object_id):
             return True
@@ -109,7 +112,7 @@ class Objects:
             DamagedObjectError: it is not what its id says.
         """
         with self._lock, writing(self._repository):
-            held = self._batch.get(object_id) if self._batch is not None else None
+            held = self._waiting.get(object_id)
         if held is not None:
             return held
         try:
@@ -127,45 +130,45 @@ class Objects:
         return found
 
     def put(self, kind: str, data: bytes) -> str:
-        """Store an object; it lasts when the next ``settle`` has returned.
+        """Store an object; it can be read at once, and lasts when the next ``settle`` has returned.
 
         Raises:
             NoSpaceError, UnwritableError: nothing of it remains.
         """
         object_id = gitformat.object_id(kind, data)
         with self._lock, writing(self._repository):
-            if self._is_there(object_id, kind, data):
-                return object_id
-            if self._batch is not None:
-                self._batch.add(object_id, kind, data)
-            else:
-                self._write_loose(object_id, kind, data)
+            if not self._is_there(object_id, kind, data):
+                self._waiting.add(object_id, kind, data)
         return object_id
 
-    def begin_batch(self) -> None:
-        """Gather what is put from now on."""
-        with self._lock:
-            self._batch = _Batch(self._folder / "pack")
+    def place(self) -> None:
+        """Put what waits where other processes see it.
 
-    def end_batch(self, *, keep: bool) -> None:
-        """Put what was gathered in its place, or drop it."""
-        with self._lock:
-            batch, self._batch = self._batch, None
-            if batch is None:
-                return
-            if not keep:
-                batch.drop()
-                return
-            self._place(batch)
+        Raises:
+            NoSpaceError, UnwritableError: it is dropped, and ids that were handed out for it mean nothing.
+        """
+        with self._lock, writing(self._repository):
+            held, writer = self._waiting.take()
+            self._write_loose(held)
+            if writer is not None:
+                try:
+                    writer.finish()
+                except BaseException:
+                    writer.abort()
+                    raise
+                self._damaged.difference_update(writer.ids())
+                self.packs.refresh()
 
     def settle(self) -> None:
-        """Make durable all that was put, the objects of a running batch included."""
+        """Make durable all that was put.
+
+        Raises:
+            NoSpaceError, UnwritableError: as ``place``.
+        """
         with self._lock:
-            if self._batch is not None:
-                self._place(self._batch)
+            self.place()
             with writing(self._repository):
-                for folder in self._unsynced:
-                    durable.sync_directory(folder)
+                self._together(durable.sync_directory, self._unsynced)
             self._unsynced.clear()
 
     def ids(self) -> Iterator[str]:
@@ -182,25 +185,13 @@ class Objects:
         return {*self._loose_ids(prefix[:2], prefix[2:]), *(i for i in packed if i.startswith(prefix))}
 
     def close(self) -> None:
+        """Let go of files and threads."""
         self.packs.close()
-
-    def _place(self, batch: _Batch) -> None:
-        held, writer = batch.take()
-        with writing(self._repository):
-            for object_id, (kind, data) in held.items():
-                self._write_loose(object_id, kind, data)
-            if writer is None:
-                return
-            try:
-                writer.finish()
-            except BaseException:
-                writer.abort()
-                raise
-        self.packs.refresh()
+        self._threads.shutdown()
 
     def _is_there(self, object_id: str, kind: str, data: bytes) -> bool:
         """Whether the object need not be written; a torn file of that name does not count."""
-        if self._batch is not None and object_id in self._batch:
+        if object_id in self._waiting:
             return True
         try:
             if self._read_loose(object_id) == (kind, data):
@@ -209,24 +200,29 @@ class Objects:
             return False
         return object_id not in self._damaged and self.packs.has(object_id)
 
-    def _write_loose(self, object_id: str, kind: str, data: bytes) -> None:
-        path = self._loose_path(object_id)
-        self._unsynced.update(make_folder(path.parent))
-        temp = temporary(self._folder, "obj")
-        handle = create(temp)
+    def _write_loose(self, objects: Mapping[str, tuple[str, bytes]]) -> None:
+        made: dict[str, tuple[Path, int]] = {}
         try:
-            try:
+            for object_id, (kind, data) in objects.items():
+                temp = temporary(self._folder, "obj")
+                handle = create(temp)
+                made[object_id] = (temp, handle)
                 write_all(handle, zlib.compress(b"%s %d\0" % (kind.encode(), len(data)) + data, 1))
                 os.fchmod(handle, OBJECT_MODE)
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-            temp.rename(path)
+            self._together(os.fsync, [handle for _, handle in made.values()])
+            for object_id, (temp, _) in made.items():
+                path = self._loose_path(object_id)
+                self._unsynced.update(make_folder(path.parent))
+                temp.rename(path)
+                self._unsynced.add(path.parent)
+                self._damaged.discard(object_id)
         except BaseException:
-            temp.unlink(missing_ok=True)
+            for temp, _ in made.values():
+                temp.unlink(missing_ok=True)
             raise
-        self._unsynced.add(path.parent)
-        self._damaged.discard(object_id)
+        finally:
+            for _, handle in made.values():
+                os.close(handle)
 
     def _read_loose(self, object_id: str) -> tuple[str, bytes] | None:
         try:
@@ -255,3 +251,15 @@ class Objects:
         for name in names:
             if len(name) == 38 and name.startswith(prefix):
                 yield folder + name
+
+    def _together(self, action: Callable[[T], None], items: Iterable[T]) -> None:
+        """Do it for all at the same time: a file system commits its journal once for many fsyncs."""
+        todo = list(items)
+        if len(todo) < 3:
+            for item in todo:
+                action(item)
+            return
+        futures = [self._threads.submit(action, item) for item in todo]
+        wait(futures)  # all of them, before one that failed makes the caller close their files
+        for future in futures:
+            future.result()

@@ -11,8 +11,9 @@ import hashlib
 import os
 import struct
 import threading
+import weakref
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dulwich.errors import ApplyDeltaError, ChecksumMismatch
@@ -52,6 +53,8 @@ class Packs:
         self._folder = folder
         self._lock = threading.RLock()
         self._packs: dict[str, Pack] = {}
+        # dulwich's packs complain when they are still open while the interpreter shuts down
+        self._closing = weakref.finalize(self, _close, self._packs)
         self.refresh()
 
     def has(self, object_id: str) -> bool:
@@ -113,9 +116,9 @@ class Packs:
                 self._packs[name] = Pack(base, object_format=SHA1, delta_base_cache_limit=_DELTA_CACHE)
 
     def close(self) -> None:
+        """Let go of the files."""
         with self._lock:
-            while self._packs:
-                self._packs.popitem()[1].close()
+            _close(self._packs)
 
     def _find(self, object_id: str) -> Pack | None:
         raw = RawObjectID(bytes.fromhex(object_id))
@@ -131,6 +134,11 @@ class Packs:
                 continue  # a damaged index hides its objects: who needs one hears that it is missing
             return pack
         return None
+
+
+def _close(packs: dict[str, Pack]) -> None:
+    while packs:
+        packs.popitem()[1].close()
 
 
 class PackWriter:
@@ -151,8 +159,9 @@ class PackWriter:
     def __contains__(self, object_id: str) -> bool:
         return object_id in self._entries
 
-    def __len__(self) -> int:
-        return len(self._entries)
+    def ids(self) -> Iterable[str]:
+        """What is in it."""
+        return self._entries.keys()
 
     def add(self, object_id: str, kind: str, data: bytes) -> None:
         """Append an object that is not in it yet."""

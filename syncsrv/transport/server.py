@@ -329,7 +329,7 @@ class Inbound:
             sock.close()
             return
         transport.add_server_key(HostKey(self.core, self._host_key))
-        transport.banner_timeout = transport.handshake_timeout = self.bounds.login_s
+        transport.banner_timeout = transport.handshake_timeout = self.bounds.login_s + 5  # ours comes first
         with self._lock:
             if self._closed:
                 sock.close()

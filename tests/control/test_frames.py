@@ -19,6 +19,7 @@ from syncsrv.control.frames import (
     Frame,
     Kind,
     ProtocolMismatchError,
+    TooLargeError,
     Wire,
     encode_json,
 )
@@ -67,7 +68,7 @@ def test_a_reply_of_64_mib_passes_and_one_byte_more_is_refused_before_it_is_sent
     thread.join()
     assert got is not None
     assert len(got.payload) == len(payload)
-    with pytest.raises(BadFrameError, match="too large to send"):
+    with pytest.raises(TooLargeError, match="cannot send a reply of 67108865 bytes"):
         Wire(pair[0]).send(Frame(Kind.REPLY, 1, payload + b"x"), 1)
 
 

@@ -66,6 +66,13 @@ class Toys:
     closed: threading.Event = field(default_factory=threading.Event)
     gone: threading.Event = field(default_factory=threading.Event)
 
+    def reset(self) -> None:
+        """As new, for the next test."""
+        self.handled.clear()
+        self.inside.clear()
+        for event in (self.entered, self.release, self.closed, self.gone):
+            event.clear()
+
     def handlers(self) -> dict[str, Handler]:
         return {
             "echo": self.echo,

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import IO
 
 from syncsrv.clock import SystemClock
 from syncsrv.control.serve import Limits, Server
@@ -19,6 +20,8 @@ from syncsrv.core.gitserve import GitServer
 from syncsrv.core.peerlink import PeerAddress, PeerLinks
 from syncsrv.core.usedlogins import UsedLogins
 from syncsrv.store.signing import Signer, generate_key
+from syncsrv.transport.door import DoorProcess
+from syncsrv.transport.server import Bounds
 from tests.control.toys import TABLE, Toys
 from tests.support.wait import until
 
@@ -36,6 +39,7 @@ class Node:
     keys: Keys = field(default_factory=lambda: Keys({}, {}))
     peers: dict[str, PeerAddress] = field(default_factory=dict)
     door: subprocess.Popen[bytes] | None = None
+    door_here: DoorProcess | None = None
 
     def __post_init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -67,9 +71,16 @@ class Node:
         ours, theirs = socket.socketpair()
         argv = [sys.executable, "-m", "syncsrv.transport.door", "--link-fd", str(theirs.fileno()), *extra, "door"]
         with theirs, (self.directory / "door.log").open("ab") as log:
-            self.door = subprocess.Popen(argv, pass_fds=[theirs.fileno()], stderr=log, cwd=Path(__file__).parents[2])
+            self.door = start_process(argv, log, theirs)
         self.link.configure(LOOPBACK, [self.listener])
         ours.settimeout(None)
+        self._attach(ours)
+
+    def start_door_here(self, bounds: Bounds) -> None:
+        """The door's parts in this process, with bounds that a test can wait for."""
+        ours, theirs = socket.socketpair()
+        self.door_here = DoorProcess(theirs, [], version="1.0", bounds=bounds)
+        self.link.configure(LOOPBACK, [self.listener])
         self._attach(ours)
 
     def _attach(self, sock: socket.socket) -> None:
@@ -95,6 +106,8 @@ class Node:
         self.toys.release.set()
         self.links.close()
         self.link.close()
+        if self.door_here is not None:
+            self.door_here.close()
         self.server.close()
         self.git.close()
         self.listener.close()
@@ -117,9 +130,16 @@ def node(name: str, directory: Path, *, door: bool = True) -> Iterator[Node]:
         made.close()
 
 
-def processes_of(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in children]
+def start_process(argv: list[str], log: IO[bytes], *inherited: socket.socket) -> subprocess.Popen[bytes]:
+    """A program of ours with a log, and nothing else of this process."""
+    return subprocess.Popen(
+        argv,
+        pass_fds=[sock.fileno() for sock in inherited],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=log,
+        cwd=Path(__file__).parents[2],
+    )
 
 
 def open_files(pid: int) -> list[str]:

@@ -45,6 +45,11 @@ def plan(parts: Parts, order: Order) -> Planned:
         CannotApplyError: for what nothing can force.
     """
     recorder = parts.recorder
+    if order.cluster.overrides:
+        raise CannotApplyError(
+            "cannot apply: cluster.yaml has overrides, and this version does not know how to apply them",
+            "take `overrides:` out of cluster.yaml, or exclude the files that differ from node to node",
+        )
     live = recorder.scan(order.areas.restricted(order.chosen))
     target = dict(recorder.tree(order.target))
     if order.known is not None:

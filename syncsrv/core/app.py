@@ -62,7 +62,7 @@ log = logging.getLogger(__name__)
 SCAN_S = 60.0
 """Between two full scans: inotify is the hint, the scan the truth."""
 
-READ_SERVICES_S = 2.0
+READ_SERVICES_S = 5.0
 
 
 class RunningError(UsageError):

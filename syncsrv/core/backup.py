@@ -142,6 +142,7 @@ def _work(core: Core, offer: Offer, request: PullRequest, caller: Caller, job: J
     if not request.dry_run:
         _remember(core, job, outcome, blocked=blocked)
         receipt(core, job, "sync", outcome, steps, tag=job.tag)
+        core.read_services()
     core.book.refresh(offer.master)
     return NodeResult(outcome.result, outcome.reason, outcome.remedy, outcome.guards, tuple(steps.done))
 

@@ -77,10 +77,12 @@ class Handlers:
         )
 
     def _sync(self, caller: Caller, request: verbs.SyncRequest, call: Call) -> verbs.JobStarted:
+        _no_confirmation(request.confirm_within_s)
         start = master.sync if self._core.role is Role.MASTER else backup.sync
         return verbs.JobStarted(start(self._core, request, caller).id)
 
     def _pull(self, caller: Caller, request: verbs.PullRequest, call: Call) -> verbs.JobStarted:
+        _no_confirmation(request.confirm_within_s)
         return verbs.JobStarted(backup.pull(self._core, request, caller).id)
 
     def _rollback(self, caller: Caller, request: verbs.RollbackRequest, call: Call) -> verbs.JobStarted:
@@ -128,3 +130,12 @@ class Handlers:
     def _reload(self, caller: Caller, request: verbs.Empty, call: Call) -> verbs.Empty:
         self._core.reload()
         return verbs.Empty()
+
+
+def _no_confirmation(within_s: float | None) -> None:
+    """Refuse what is promised by the contract and not built yet, instead of syncing without the net."""
+    if within_s is not None:
+        raise UsageError(
+            "cannot synchronize with --confirm-within: this version cannot revert by itself yet",
+            "synchronize without it; `syncsrv rollback` restores the earlier state",
+        )

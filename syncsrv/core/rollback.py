@@ -102,6 +102,7 @@ def _work(
             last = Last(job.id, word, rfc3339(core.clock.utc()), outcome.reason, outcome.remedy)
             core.state.save(replace(core.state.now, last=last))
         receipt(core, job, "rollback", outcome, steps)
+        core.read_services()
     return NodeResult(outcome.result, outcome.reason, outcome.remedy, outcome.guards, tuple(steps.done))
 
 

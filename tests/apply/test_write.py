@@ -41,6 +41,35 @@ def test_progress_counts_contents_and_paths_and_contents_come_first(tmp_path: Pa
     assert seen == [(0, 5, 2), (1, 5, 2), (2, 5, 2), (3, 5, 1), (4, 5, 1), (5, 5, 0)]
 
 
+def test_contents_are_durable_before_the_first_rename_and_names_before_it_returns(tmp_path: Path, blobs: Blobs) -> None:
+    pre = {b"a": file(blobs, b"a"), b"b": file(blobs, b"b"), b"d": folder()}
+    wanted = {b"a": file(blobs, b"A"), b"d": folder(), b"d/e": folder(), b"d/e/f": file(blobs, b"f")}
+    build(tmp_path, pre, blobs)
+    steps: list[str] = []
+    write_all(files_at(tmp_path, blobs, steps.append), plan_operations(pre, wanted, JOB), pre, wanted)
+    first = steps.index("temp.renamed")
+    last = max(number for number, step in enumerate(steps) if step in {"temp.renamed", "path.removed"})
+    assert [step for step in steps[:first] if step.endswith(".synced")] == ["temp.synced"] * 3 + [
+        "directory.synced"
+    ] * 2
+    assert steps[last + 1 :] == ["directory.synced"] * 3
+    assert "temp.synced" not in steps[first:]
+
+
+def test_a_writer_forgets_the_job_before(tmp_path: Path, blobs: Blobs) -> None:
+    pre = {b"a": file(blobs, b"a")}
+    build(tmp_path, pre, blobs)
+    files = files_at(tmp_path, blobs)
+    bad = {b"a": file(blobs, b"A"), b"b": file(blobs, b"b", user=Owner("no-such-user", 7))}
+    operations = plan_operations(pre, bad, "first")
+    with pytest.raises(UnknownOwnerError):
+        write_all(files, operations, pre, bad)
+    assert undo(files_at(tmp_path, blobs), "first", operations, pre, bad).failed == ()
+    good = {b"a": file(blobs, b"A")}
+    write_all(files, plan_operations(pre, good, JOB), pre, good)
+    assert scan(tmp_path) == plain(good)
+
+
 @pytest.mark.parametrize("at", range(5))
 def test_an_abort_at_any_step_is_undone(tmp_path: Path, blobs: Blobs, at: int) -> None:
     pre = {b"a": file(blobs, b"a"), b"b": file(blobs, b"b")}

@@ -1,6 +1,6 @@
 """Where a check's view needs mounts of its own: read from the live machine and from the stage, nothing is changed.
 
-Imported by the sandbox's child: only os and stat. Descriptors stay open as long as that short process lives.
+Imported by the sandbox's child: only os and stat.
 """
 
 from __future__ import annotations
@@ -121,9 +121,11 @@ def walk(top: bytes, names: list[bytes]) -> tuple[int, int]:
     handle = os.open(top or b"/", LOOK | os.O_DIRECTORY)
     for depth, name in enumerate(names):
         try:
-            handle = os.open(name, LOOK | os.O_DIRECTORY, dir_fd=handle)
+            deeper = os.open(name, LOOK | os.O_DIRECTORY, dir_fd=handle)
         except (FileNotFoundError, NotADirectoryError):
             return handle, depth
+        os.close(handle)
+        handle = deeper
     return handle, len(names)
 
 
@@ -139,3 +141,5 @@ def lookup(top: bytes, names: list[bytes]) -> int | None:
         return os.open(names[depth], LOOK, dir_fd=handle)
     except FileNotFoundError:
         return None
+    finally:
+        os.close(handle)

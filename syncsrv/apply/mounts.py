@@ -11,7 +11,7 @@ Built in a mount namespace of its own, on a small tmpfs that also takes what the
     secrets of this node          an empty directory or file over each
 
 An overlay is refused where two are stacked already and over some filesystems; then a bounded copy takes its place.
-Imported by the sandbox's child: only os and ctypes. Descriptors stay open as long as that short process lives.
+Imported by the sandbox's child: only os and ctypes.
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ class _View:
         self._budget = copytree.Budget(_COPY_SIZE, _COPY_ENTRIES)
         self._made = 0
         self._notes: list[str] = []
+        self._handles: list[int] = []
 
     def enter(self) -> list[str]:
         os.chdir(self._base + b"/proc/self/fd")  # so a descriptor's number is a path, whatever its real one contains
@@ -117,11 +118,9 @@ class _View:
             kernel.set_propagation(self._scratch, kernel.MS_PRIVATE)
         if not kernel.restrict_tree(self._new):
             restrict_each(self._new, _read(b"../mountinfo"))
-        targets = mountpoints.targets(self._spec, areas - {b"/"}, present)
-        opened = [(target, _open(self._base + target.path), _open(self._new + target.path)) for target in targets]
-        for target, live, restricted in opened:
-            if live is not None and restricted is not None:
-                self._cover(target, live, restricted)
+        for target in mountpoints.targets(self._spec, areas - {b"/"}, present):
+            self._cover(target)
+            self._close()
         self._renew_dev()
         self._hide(areas)
         kernel.mount(b"proc", self._new + b"/proc", b"proc", _STRICT | kernel.MS_NOEXEC)
@@ -138,24 +137,24 @@ class _View:
 
     def _stage_root(self, present: dict[bytes, bytes]) -> None:
         """An overlay over the machine's root itself: an area's top is missing there with all its parents."""
-        root = os.open(self._base or b"/", LOOK | os.O_DIRECTORY)
-        self._overlay(b"", root, mountpoints.staged(self._spec, self._base, b"/"))
+        root = self._keep(os.open(self._base or b"/", LOOK | os.O_DIRECTORY))
+        self._overlay(b"", root, self._staged(b"/"))
         for point in present:
-            source = _open(self._base + point)
-            if point != b"/" and source is not None and mountpoints.staged(self._spec, self._base, point) is None:
+            source = self._open(self._base + point)
+            if point != b"/" and source is not None and self._staged(point) is None:
                 _bind(source, self._new + point)
+            self._close()
 
-    def _cover(self, target: Target, live: int, restricted: int) -> None:
+    def _cover(self, target: Target) -> None:
         """Give one place its mount."""
-        layer = mountpoints.staged(self._spec, self._base, target.path) if target.layered else None
-        if not _is_directory(live):
-            if layer is None:
-                _bind(restricted, self._new + target.path)
+        live = self._open(self._base + target.path)
+        if live is None:
             return
-        if layer is not None and not _is_directory(layer):
+        layer = self._staged(target.path) if target.layered else None
+        if layer is not None and not (_is_directory(layer) and _is_directory(live)):
             return  # the stage has something else where this is mounted
-        if target.kind and target.kind not in _ORDINARY and layer is None:
-            _bind(restricted, self._new + target.path)
+        if target.kind and layer is None and (target.kind not in _ORDINARY or not _is_directory(live)):
+            self._bind_back(live, target)
             return
         try:
             self._overlay(target.path, live, layer)
@@ -163,20 +162,22 @@ class _View:
             if target.kind and error.errno in _GONE:
                 return  # the stage has no such mount point any more
             if target.kind and layer is None:
-                _bind(restricted, self._new + target.path)
+                self._bind_back(live, target)
                 return
             self._copy(target, live, layer, error)
 
+    def _bind_back(self, live: int, target: Target) -> None:
+        """What is mounted there once more, read-only, over the overlay that hides it."""
+        if _bind(live, self._new + target.path):
+            kernel.mount(b"none", self._new + target.path, flags=_REMOUNT | _STRICT)
+
     def _overlay(self, path: bytes, live: int, layer: int | None) -> None:
         upper, work = self._directory(), self._directory()
-        writing = os.open(upper, copytree.DIRECTORY)
+        writing = self._keep(os.open(upper, copytree.DIRECTORY))
         copytree.set_like(writing, os.fstat(live if layer is None else layer))
         if layer is None:
             self._empty_logs(path, live, writing)
-        options = b"upperdir=%d,workdir=%d,lowerdir=" % (
-            os.open(upper, LOOK | os.O_DIRECTORY),
-            os.open(work, LOOK | os.O_DIRECTORY),
-        )
+        options = b"upperdir=%d,workdir=%d,lowerdir=" % (writing, self._keep(os.open(work, copytree.DIRECTORY)))
         lowers = b"%d" % live if layer is None else b"%d:%d" % (layer, live)
         flags = kernel.MS_NOSUID | kernel.MS_NODEV
         try:
@@ -185,18 +186,18 @@ class _View:
             if error.errno != errno.ELOOP or layer is None:
                 raise
             # The layer lies inside the directory that it is to be laid over: it is copied to where writes go.
-            copytree.copy_content(_listable(layer), writing, self._budget, keep_whiteouts=True)
+            copytree.copy_content(self._listable(layer), writing, self._budget, keep_whiteouts=True)
             kernel.mount(b"overlay", self._new + path, b"overlay", flags, options + b"%d" % live)
 
     def _copy(self, target: Target, live: int, layer: int | None, why: OSError) -> None:
         """What takes an overlay's place: a copy of the directory with the layer applied to it."""
         made = self._directory()
         refused = f"no overlay over {os.fsdecode(target.path)} ({os.strerror(why.errno or 0)})"
-        writing = os.open(made, copytree.DIRECTORY)
+        writing = self._keep(os.open(made, copytree.DIRECTORY))
         try:
-            copytree.copy_content(_listable(live), writing, self._budget)
+            copytree.copy_content(self._listable(live), writing, self._budget)
             if layer is not None:
-                copytree.copy_content(_listable(layer), writing, self._budget)
+                copytree.copy_content(self._listable(layer), writing, self._budget)
         except copytree.TooMuchError:
             if target.layered:
                 raise
@@ -209,10 +210,13 @@ class _View:
     def _empty_logs(self, path: bytes, live: int, writing: int) -> None:
         """Let large logs appear empty: for a daemon that opens its log the kernel would first copy it into memory."""
         for logs in {b"/var/log", os.path.join(self._spec.root, b"var/log")}:
-            if is_below(path, logs):
-                _empty_large(live, b".", writing)
-            elif is_below(logs, path) and os.path.isdir(self._base + logs):
-                _empty_large(live, os.path.relpath(logs, path), writing)
+            try:
+                if is_below(path, logs):
+                    _empty_large(live, b".", writing)
+                elif is_below(logs, path):
+                    _empty_large(live, os.path.relpath(logs, path), writing)
+            except FileNotFoundError:
+                continue  # no such directory here, or rotated away meanwhile
 
     def _renew_dev(self) -> None:
         made, place = self._directory(), self._new + b"/dev"
@@ -221,7 +225,7 @@ class _View:
         os.mkdir(made + b"/shm")
         kernel.mount(made, place, flags=kernel.MS_BIND)
         for name in _DEVICES:
-            device = _open(self._base + b"/dev/" + name)
+            device = self._open(self._base + b"/dev/" + name)
             if device is None or not stat.S_ISCHR(os.fstat(device).st_mode):
                 continue
             node = os.path.join(place, name)
@@ -231,7 +235,7 @@ class _View:
 
     def _hide(self, areas: set[bytes]) -> None:
         for path in self._spec.hidden:
-            found = _open(self._new + path)
+            found = self._open(self._new + path)
             if found is None:
                 continue
             if any(is_below(needed, path) for needed in (self._spec.root, *areas)):
@@ -240,6 +244,32 @@ class _View:
             cover = b"/empty" if _is_directory(found) else b"/nothing"
             kernel.mount(self._scratch + cover, self._new + path, flags=kernel.MS_BIND)
             kernel.mount(b"none", self._new + path, flags=_REMOUNT | _STRICT)
+
+    def _open(self, path: bytes) -> int | None:
+        """A directory or file, not read; None where nothing is there."""
+        try:
+            return self._keep(os.open(path or b"/", LOOK))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _staged(self, path: bytes) -> int | None:
+        """What the layer has for an absolute path."""
+        if not is_below(path, self._spec.root):
+            return None
+        handle = mountpoints.staged(self._spec, self._base, path)
+        return None if handle is None else self._keep(handle)
+
+    def _listable(self, handle: int) -> int:
+        return self._keep(os.open(b".", copytree.DIRECTORY, dir_fd=handle))
+
+    def _keep(self, handle: int) -> int:
+        self._handles.append(handle)
+        return handle
+
+    def _close(self) -> None:
+        """Close what one mount needed."""
+        while self._handles:
+            os.close(self._handles.pop())
 
     def _directory(self) -> bytes:
         """A new directory on the tmpfs."""
@@ -254,10 +284,7 @@ def _empty_large(live: int, where: bytes, upper: int) -> None:
     left = _LOGS_LOOKED_AT
     for folder, _, names, handle in os.fwalk(where, dir_fd=live):
         for name in names[:left]:
-            try:
-                status = os.lstat(name, dir_fd=handle)
-            except FileNotFoundError:  # rotated away meanwhile
-                continue
+            status = os.lstat(name, dir_fd=handle)
             if stat.S_ISREG(status.st_mode) and status.st_size > _LARGE_LOG:
                 into = upper
                 way = os.path.normpath(folder).split(b"/")
@@ -272,24 +299,15 @@ def _empty_large(live: int, where: bytes, upper: int) -> None:
             return
 
 
-def _bind(source: int, place: bytes) -> None:
-    """Bind an open directory or file at ``place``, unless the stage has no such place any more."""
+def _bind(source: int, place: bytes) -> bool:
+    """Bind an open directory or file at ``place``; False where the stage has no such place any more."""
     try:
         kernel.mount(b"%d" % source, place, flags=kernel.MS_BIND)
     except OSError as error:
         if error.errno not in _GONE:
             raise
-
-
-def _open(path: bytes) -> int | None:
-    try:
-        return os.open(path or b"/", LOOK)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def _listable(handle: int) -> int:
-    return os.open(b".", copytree.DIRECTORY, dir_fd=handle)
+        return False
+    return True
 
 
 def _is_directory(handle: int) -> bool:

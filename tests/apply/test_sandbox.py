@@ -257,6 +257,27 @@ def test_state_and_secrets_of_the_node_are_hidden(node: Node) -> None:
     assert "Read-only file system" in result.output
 
 
+def test_what_is_hidden_may_lie_in_an_area_and_may_be_a_file(node: Node) -> None:
+    node.write("etc/app/own/secrets.yaml", "secret\n")
+    node.write("etc/app/own.key", "secret\n")
+    live = node.live(["etc/app/own", "etc/app/own.key"])
+    with Stage(
+        node.state / "stage",
+        root=node.root,
+        planned=node.planned(live),
+        live=live,
+        tops=[b"etc/app"],
+        read_blob=node.blobs.read,
+        hidden=[node.root / "etc/app/own", node.root / "etc/app/own.key", node.root / "no/such", node.root.parent],
+    ) as stage:
+        script = "cd {stage}/etc/app; ls -A own; cat own.key main.conf; echo x >own.key; true"
+        (result,) = run_checks(stage, {"app": ["sh", "-c", script]}, node="fw1")
+    assert result.isolated
+    assert result.output.startswith("staged main\n")
+    assert "Read-only file system" in result.output or "cannot create" in result.output
+    assert result.note == f"{node.root.parent} holds what is checked, so the check could read all of it"
+
+
 def test_sockets_of_daemons_in_run_cannot_be_spoken_to(node: Node) -> None:
     run = node.root / "run"
     run.mkdir()
@@ -318,6 +339,18 @@ def test_mounts_below_an_overlaid_directory_are_still_there(tmp_path: Path) -> N
     assert answer["output"] == (
         "main\nstaged\nresolv\nstaged hosts\ndb\nbound back\nwrote etc/app/part\nwrote var/lib/app\n"
     )
+
+
+def test_many_mounts_need_no_more_descriptors_than_one(tmp_path: Path) -> None:
+    """Hosts with containers have hundreds of mounts below /var."""
+    root = tmp_path / "root"
+    root.mkdir()
+    enter = (
+        f"cd {root}\nfor n in $(seq 60); do mkdir -p var/$n; mount -t tmpfs x var/$n; touch var/$n/here; done\n"
+        "ulimit -n 40"
+    )
+    answer = elsewhere(in_place(enter), tmp_path, ["sh", "-c", "ls {stage}/var/*/here | wc -l"], root=str(root))
+    assert (answer["isolated"], answer["note"], answer["output"]) == (True, "", "60\n")
 
 
 def test_a_top_that_is_a_mounted_file(tmp_path: Path) -> None:

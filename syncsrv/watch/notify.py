@@ -210,16 +210,17 @@ class Watcher:
             self._note(paths)
 
     def _on_gone(self, directory: _Directory) -> None:
-        """The kernel has dropped the watch: the directory is deleted, or its file system unmounted."""
+        """The kernel has dropped the watch: the directory is deleted, or unmounted, and then another is there."""
+        appeared = []
         with self._book:
             if directory is self._config:
                 self._config = None
                 self._refuse("the configuration directory was removed and is not watched")
             elif self._directories.get(directory.path) is directory:
-                del self._directories[directory.path]
-                parent, _, name = directory.path.rpartition(b"/")
-                if parent in self._directories:
-                    self._directories[parent].names.discard(name)
+                self._forget(directory.path)
+                appeared = self._arm_at(directory.path)
+        if appeared:
+            self._note(appeared)
 
     def _on_overflow(self, directory: _Directory) -> None:
         """Events were lost. Each watch is told; the first makes the others' past."""
@@ -241,11 +242,13 @@ class Watcher:
             if event.is_moved_from or event.is_delete:
                 self._forget(path)
                 return [path]
-            if event.is_directory:
-                tops = [top for top in self._tops if is_below(top, path)] if above else [path]
-                return [path, *(armed for top in tops for armed in self._arm(top))]
-            return [path]
+            return [path, *self._arm_at(path)] if event.is_directory else [path]
         return [] if above else [path]
+
+    def _arm_at(self, path: bytes) -> list[bytes]:
+        """Watch what has appeared at a path; the directories that are watched below areas because of it."""
+        tops = [top for top in self._tops if is_below(top, path)] if path in self._above else [path]
+        return [armed for top in tops for armed in self._arm(top)]
 
     def _managed(self, path: bytes) -> bool:
         return (

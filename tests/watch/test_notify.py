@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,10 +28,12 @@ class Told:
 
     def __init__(self) -> None:
         self.calls: list[frozenset[bytes] | None] = []
+        self.asked = threading.Event()
         self.held = threading.Event()
         self.held.set()
 
     def __call__(self, paths: frozenset[bytes] | None) -> None:
+        self.asked.set()
         self.held.wait()
         self.calls.append(paths)
 
@@ -282,18 +285,18 @@ class TestAreasThatComeAndGo:
         assert it.told.paths == {b"etc/hosts"}
 
     def test_parent_of_an_area_exchanged_for_another(self, tmp_path: Path, opened: Make) -> None:
-        write(tmp_path / "opt" / "app" / "conf" / "old")
-        write(tmp_path / "opt" / "next" / "conf" / "new")
-        it = opened(tmp_path, areas(x={"paths": ["/opt/app/conf"]}))
+        write(tmp_path / "opt" / "app" / "sub" / "conf" / "old")
+        write(tmp_path / "opt" / "next" / "sub" / "conf" / "new")
+        it = opened(tmp_path, areas(x={"paths": ["/opt/app/sub/conf"]}))
         (tmp_path / "opt" / "app").rename(tmp_path / "opt" / "previous")
         (tmp_path / "opt" / "next").rename(tmp_path / "opt" / "app")
         it.sees(b"opt/app")
-        assert b"opt/app/conf/new" in it.host.scan(it.told.paths).entries
-        write(tmp_path / "opt" / "app" / "conf" / "later")
-        it.sees(b"opt/app/conf/later")
-        write(tmp_path / "opt" / "previous" / "conf" / "unseen")
-        write(tmp_path / "opt" / "app" / "conf" / "last")
-        it.sees(b"opt/app/conf/last")
+        assert b"opt/app/sub/conf/new" in it.host.scan(it.told.paths).entries
+        write(tmp_path / "opt" / "app" / "sub" / "conf" / "later")
+        it.sees(b"opt/app/sub/conf/later")
+        write(tmp_path / "opt" / "previous" / "sub" / "conf" / "unseen")
+        write(tmp_path / "opt" / "app" / "sub" / "conf" / "last")
+        it.sees(b"opt/app/sub/conf/last")
         assert not any(b"unseen" in path for path in it.told.paths)
 
     def test_area_removed_and_made_anew(self, tmp_path: Path, opened: Make) -> None:
@@ -308,6 +311,20 @@ class TestAreasThatComeAndGo:
             it.told.calls.clear()
             write(it.etc / "d" / "sub" / "g")
             it.sees(b"etc/d/sub/g")
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+    def test_what_stood_under_a_mount_is_watched_when_it_is_gone(self, tmp_path: Path, opened: Make) -> None:
+        write(tmp_path / "etc" / "d" / "under" / "f")
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", tmp_path / "etc" / "d"], check=True)
+        try:
+            it = opened(tmp_path)
+            write(it.etc / "d" / "f")
+            it.sees(b"etc/d/f")
+        finally:
+            subprocess.run(["umount", "-l", tmp_path / "etc" / "d"], check=True)
+        it.sees(b"etc/d/under")
+        write(it.etc / "d" / "under" / "f", b"2")
+        it.sees(b"etc/d/under/f")
 
     def test_area_behind_a_link_is_not_watched_until_it_is_none(self, tmp_path: Path, opened: Make) -> None:
         write(tmp_path / "elsewhere" / "x" / "f")
@@ -426,7 +443,7 @@ def test_what_happens_while_it_is_told_is_told_next(tmp_path: Path, opened: Make
     it = opened(tmp_path)
     it.told.held.clear()
     write(it.etc / "first")
-    until(lambda: it.watcher._gather.due_at() is None, what="the first call")
+    until(it.told.asked.is_set, what="the first call")
     write(it.etc / "second")
     until(lambda: it.watcher._gather.due_at() is not None, what="the second change to be noticed")
     it.told.held.set()

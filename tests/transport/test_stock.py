@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from syncsrv.core.authority import Keys
 from syncsrv.process import run
 from syncsrv.store.signing import parse_public_line
 from tests.support.wait import until
-from tests.transport.fakecore import Node
+from tests.transport.fakecore import Node, node
 
 for program in ("ssh", "ssh-keygen", "git"):
     if shutil.which(program) is None:
@@ -63,9 +64,17 @@ class Person:
         return f"ssh://alice@127.0.0.1:{self.node.port}/config"
 
 
+@pytest.fixture(scope="module")
+def fw1(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """One node for all these tests: what they change of it they only add."""
+    with node("fw1", tmp_path_factory.mktemp("stock") / "fw1") as made:
+        yield made
+
+
 @pytest.fixture
 def alice(fw1: Node, tmp_path: Path) -> Person:
     person = Person(tmp_path / "alice", fw1)
+    fw1.keys = Keys({}, {})
     fw1.lists("alice", person.blob)
     return person
 
@@ -84,7 +93,7 @@ def local_git(*words: str, cwd: Path) -> str:
     return done.text
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def repository(fw1: Node) -> Path:
     """config.git with two branches' worth of history, a tag and a hidden ref."""
     work = fw1.directory / "work"

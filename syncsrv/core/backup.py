@@ -235,6 +235,7 @@ def _newest_here(core: Core, offer: Offer, say: object, error: UnreachableError)
 def _verify(core: Core, name: str, tag_object: str, job: Job, *, keep: bool) -> tuple[SyncTag, str]:
     """Believe the tag, or raise; only then does a ref outside quarantine move."""
     quarantine = f"refs/syncsrv/quarantine/{job.id}"
+    core.tags.saw([name])
     try:
         tag, signer = verify_tag(core.store, tag_object, name, core.keys())
         if tag.name.startswith(DRY_RUN):

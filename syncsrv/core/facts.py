@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from syncsrv.apply.settle import KNOWN_GOOD
 from syncsrv.clock import rfc3339
@@ -13,6 +13,7 @@ from syncsrv.core.parts import Core
 from syncsrv.plan.tree import show_path
 from syncsrv.plan.verdict import Sentence, Situation
 from syncsrv.services.base import ServiceStatus
+from syncsrv.store.tags import SyncTag
 from syncsrv.version import __version__
 from syncsrv.watch.scan import LeftOut, Reason
 
@@ -47,7 +48,8 @@ def known(core: Core) -> statuses.Known:
     """Everything that this node knows about itself now."""
     head = core.recorder.head()
     is_master = core.role is Role.MASTER
-    last_tag, tagged, areas = _last_tag(core)
+    tags, bad_tags = core.tags_here()
+    last_tag, tagged, areas = _last_tag(tags)
     if not is_master:
         areas = {area: one.tag for area, one in core.state.now.applied.items()}
     all_areas = core.areas()
@@ -66,7 +68,7 @@ def known(core: Core) -> statuses.Known:
         services=tuple(service_info(one) for one in core.live.readings),
         jobs=tuple(job.info() for job in core.jobs.recent()),
         left_out=left_out(core.live.left_out),
-        notices=_notices(core),
+        notices=(*_notices(core), *(f"{bad.message}; {bad.remedy}" for bad in bad_tags)),
     )
 
 
@@ -77,11 +79,11 @@ def _head(core: Core, head: str | None) -> HeadInfo | None:
     return HeadInfo(head, rfc3339(info.at_utc), info.subject)
 
 
-def _last_tag(core: Core) -> tuple[str | None, str | None, Mapping[str, str]]:
-    """The newest tag here, the commit it names, and per area the newest tag that has it."""
+def _last_tag(tags: Iterable[SyncTag]) -> tuple[str | None, str | None, Mapping[str, str]]:
+    """The newest of these tags, the commit it names, and per area the newest tag that has it."""
     areas: dict[str, str] = {}
     newest: tuple[str, str] | None = None
-    for tag in core.tags_here():
+    for tag in tags:
         newest = (tag.name, tag.commit)
         areas.update(dict.fromkeys(tag.areas, tag.name))
     return (newest[0], newest[1], areas) if newest else (None, None, areas)

@@ -27,7 +27,7 @@ from syncsrv.plan.tree import CLUSTER_PATH, show_path
 from syncsrv.plan.verdict import Last
 from syncsrv.plan.words import listed
 from syncsrv.store.signing import fingerprint
-from syncsrv.store.tags import make_tag, read_tag
+from syncsrv.store.tags import BadTagError, make_tag, read_tag, verify_tag
 
 TAGS = "refs/tags/"
 JOB_REFS = "refs/syncsrv/job/"
@@ -151,6 +151,7 @@ def _tag(core: Core, request: SyncRequest, caller: Caller, job: Job) -> Released
     found = _tag_of(core, request.rev, commit, areas)
     if found is not None:
         return found
+    core.tags.saw(ref.removeprefix(TAGS) for ref in core.store.refs("refs/tags/sync/"))
     name = "" if request.dry_run else core.tags.next_name()
     inner = name or DRY_RUN + job.id
     made = make_tag(
@@ -181,13 +182,20 @@ def _cluster_at(core: Core, commit: str) -> Cluster:
 
 
 def _tag_of(core: Core, rev: str | None, commit: str, areas: tuple[str, ...]) -> Released | None:
-    """A tag that this commit already has with the same areas; ``--rev`` may name one."""
+    """A tag that this commit already has with the same areas; ``--rev`` may name one, which then has to be sound."""
     for ref, tag_object in sorted(core.store.refs("refs/tags/sync/").items(), reverse=True):
-        tag = read_tag(core.store, tag_object, ref.removeprefix(TAGS))
-        if tag.commit != commit or tag.node != core.node:
+        name = ref.removeprefix(TAGS)
+        try:
+            if read_tag(core.store, tag_object, name).commit != commit:
+                continue
+            tag, _ = verify_tag(core.store, tag_object, name, core.keys())
+            core.tags.check(name, tag_object, tag.signer)
+        except BadTagError:
+            if name == rev:
+                raise
             continue
-        if set(tag.areas) == set(areas) or ref.removeprefix(TAGS) == rev:
-            return Released(ref.removeprefix(TAGS), tag_object, tag.areas)
+        if tag.node == core.node and (set(tag.areas) == set(areas) or name == rev):
+            return Released(name, tag_object, tag.areas)
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,7 +29,7 @@ from syncsrv.store.history import History
 from syncsrv.store.records import TagRecords
 from syncsrv.store.repo import Store
 from syncsrv.store.signing import Signer, parse_public_line
-from syncsrv.store.tags import SyncTag, read_tag
+from syncsrv.store.tags import BadTagError, SyncTag, read_tag
 from syncsrv.watch.live import LeftOut
 from syncsrv.watch.scan import own_directories
 
@@ -121,10 +121,15 @@ class Core:
         pinned = {parse_public_line(peer.key): name for name, peer in self.live.config.node.peers.items()}
         return {**pinned, self.signer.public_blob: self.node}
 
-    def tags_here(self) -> Iterator[SyncTag]:
-        """Every sync tag in this repository, oldest first."""
+    def tags_here(self) -> tuple[list[SyncTag], list[BadTagError]]:
+        """Every sync tag in this repository, oldest first; and why others stand among them that are none."""
+        tags, bad = [], []
         for ref, tag_object in sorted(self.store.refs(TAGS + "sync/").items()):
-            yield read_tag(self.store, tag_object, ref.removeprefix(TAGS))
+            try:
+                tags.append(read_tag(self.store, tag_object, ref.removeprefix(TAGS)))
+            except BadTagError as error:
+                bad.append(error)
+        return tags, bad
 
     def services(self) -> Services:
         """The services of the configuration in force."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ from syncsrv.plan.patch import is_binary, unified
 from syncsrv.plan.tree import CLUSTER_PATH, Entry, Kind, show_path, tree_path
 from syncsrv.plan.words import listed
 from syncsrv.store.exchange import Incoming
+from syncsrv.store.gitformat import MalformedObjectError
 from syncsrv.store.repo import Store
 
 FETCH_S = 60.0
@@ -49,8 +51,9 @@ def _tags(store: Store) -> Mapping[str, tuple[str, ...]]:
     """Commit to the names of its tags."""
     found: dict[str, tuple[str, ...]] = {}
     for ref, tag_object in store.refs("refs/tags/").items():
-        commit = store.peel(tag_object)
-        found[commit] = (*found.get(commit, ()), ref.removeprefix("refs/tags/"))
+        with contextlib.suppress(MalformedObjectError):  # a tag of a tree or a file, which somebody made by hand
+            commit = store.peel(tag_object)
+            found[commit] = (*found.get(commit, ()), ref.removeprefix("refs/tags/"))
     return found
 
 
@@ -206,7 +209,7 @@ def peer_main(core: Core, name: str) -> tuple[str | None, float | None]:
     ref = f"refs/remotes/{name}/main"
     known = core.store.ref(ref)
     haves = [one for one in (known, core.recorder.head()) if one]
-    haves += [core.store.peel(tag) for tag in core.store.refs("refs/tags/").values()]
+    haves += _tags(core.store)
     try:
         stream = core.link.stream(name, "fetch", {"want": "main", "haves": haves}, deadline_s=FETCH_S)
         reply: FetchReply = decode_reply("fetch", FetchReply, stream.reply)

@@ -18,22 +18,22 @@ _COUNTER = itertools.count()
 
 
 class NoSpaceError(SyncsrvError):
-    """The file system of the repository is full; what was there before is untouched."""
+    """The file system is full; what was there before is untouched."""
 
     code = "no-space"
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"cannot write the repository {path}: no space left", "make room on its file system")
+    def __init__(self, path: Path, what: str = "the repository") -> None:
+        super().__init__(f"cannot write {what} {path}: no space left", "make room on its file system")
         self.path = path
 
 
 class UnwritableError(SyncsrvError):
-    """The repository cannot be written for another reason of the system."""
+    """It cannot be written for another reason of the system."""
 
     code = "unwritable"
 
-    def __init__(self, path: Path, why: str) -> None:
-        super().__init__(f"cannot write the repository {path}: {why}", "see the system's log for this file system")
+    def __init__(self, path: Path, why: str, what: str = "the repository") -> None:
+        super().__init__(f"cannot write {what} {path}: {why}", "see the system's log for this file system")
         self.path = path
         self.why = why
 
@@ -64,11 +64,12 @@ class MissingObjectError(DamagedError):
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, what: str = "the repository") -> Iterator[None]:
     """Give the system's errors their names.
 
     Args:
-        path: the repository, for the message.
+        path: what is written, for the message.
+        what: what that is.
 
     Raises:
         NoSpaceError: disk or quota is full.
@@ -78,8 +79,8 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NoSpaceError(path) from error
-        raise UnwritableError(path, error.strerror or str(error)) from error
+            raise NoSpaceError(path, what) from error
+        raise UnwritableError(path, error.strerror or str(error), what) from error
 
 
 def temporary(folder: Path, kind: str) -> Path:

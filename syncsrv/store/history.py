@@ -22,6 +22,7 @@ from syncsrv.store.files import NoSpaceError, writing
 from syncsrv.store.repo import MAIN, Store
 
 _FORMAT = 1
+_WHAT = "the index of the history"
 _SCHEMA = """
 CREATE TABLE commits (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
 CREATE TABLE paths (path BLOB, n INTEGER, itself INTEGER NOT NULL, PRIMARY KEY (path, n)) WITHOUT ROWID;
@@ -239,7 +240,7 @@ def _replace(path: Path) -> sqlite3.Connection:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    with writing(path):
+    with writing(path, _WHAT):
         path.touch(mode=0o600)
     db = sqlite3.connect(path, check_same_thread=False, timeout=10)
     try:
@@ -264,7 +265,7 @@ def _is_damage(error: sqlite3.Error) -> bool:
 
 def _translated(path: Path, error: sqlite3.Error) -> SyncsrvError:
     if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
-        return NoSpaceError(path)
+        return NoSpaceError(path, _WHAT)
     return DamagedError(
         f"cannot use the index of the history {path}: {error}", "remove the file; it is made anew from the repository"
     )

@@ -18,11 +18,13 @@ from syncsrv.plan.names import unsafe_content, unsafe_name
 from syncsrv.store import commits, gitformat
 from syncsrv.store.cache import Recent
 from syncsrv.store.commits import CommitInfo
-from syncsrv.store.files import writing
+from syncsrv.store.files import write_all, writing
 from syncsrv.store.gitformat import Child, MalformedObjectError
 from syncsrv.store.packs import KIND_OF, decode_entry
 from syncsrv.store.repo import Store
 
+_FLUSH_AT = 1024 * 1024
+_WHAT = "what the peer sends to"
 _LONGEST_NAME = 256
 """Bytes: the longest name of Linux, and a plus for its metadata."""
 
@@ -98,9 +100,10 @@ class Spool:
         self._store = store
         self._limits = limits
         self._folder = folder
-        with writing(folder):
+        with writing(folder, _WHAT):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close()
+            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by close()
+        self._unwritten = bytearray()
         self._buffer = b""
         self._at = 0
         self._written = 0
@@ -160,8 +163,8 @@ class Spool:
             return self._store.read(object_id, kind)
         if place.kind != kind:
             raise MalformedObjectError(object_id, f"it is a {place.kind} where a {kind} belongs")
-        with writing(self._folder):
-            self._file.flush()
+        self._flush()
+        with writing(self._folder, _WHAT):
             return decode_entry(os.pread(self._file.fileno(), place.length, place.offset))[1]
 
     def read_commit(self, commit_id: str) -> CommitInfo:
@@ -300,8 +303,15 @@ class Spool:
         self._at += count
         self._written += count
         self._digest.update(data)
-        with writing(self._folder):
-            self._file.write(data)
+        self._unwritten += data
+        if len(self._unwritten) >= _FLUSH_AT:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._unwritten:
+            with writing(self._folder, _WHAT):
+                write_all(self._file.fileno(), bytes(self._unwritten))
+            self._unwritten.clear()
 
 
 def _check_tag(tag_id: str, data: bytes) -> None:

@@ -94,7 +94,7 @@ class TagRecords:
 
     def _save(self, highest: int, tags: dict[str, dict[str, str]]) -> None:
         text = json.dumps({"format": 1, "highest": highest, "tags": tags}, indent=1, sort_keys=True)
-        with writing(self._path):
+        with writing(self._path, "the tag records"):
             durable.write(self._path, text.encode())
         self._highest, self._tags = highest, tags
 

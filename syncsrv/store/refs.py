@@ -130,10 +130,9 @@ class Refs:
                 else:
                     self._forget_packed(name)
                     path.unlink(missing_ok=True)
+                durable.sync_directory(path.parent)
             finally:
                 lock.unlink(missing_ok=True)
-            durable.sync_directory(path.parent)
-            if new is None:
                 self._prune(path.parent)
 
     def _take(self, name: str, lock: Path) -> int:
@@ -153,8 +152,11 @@ class Refs:
                 raise RefNameError(name, "a part of it is a ref itself") from error
 
     def _replace(self, name: str, lock: Path, path: Path) -> None:
-        if any(other.startswith(name + "/") for other in self._read_packed()):
-            raise RefNameError(name, "other refs stand below it")
+        for other in self._read_packed():
+            if other.startswith(name + "/"):
+                raise RefNameError(name, "other refs stand below it")
+            if name.startswith(other + "/"):
+                raise RefNameError(name, f"{other} is a ref itself")
         try:
             if path.is_dir():
                 path.rmdir()

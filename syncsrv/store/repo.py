@@ -20,7 +20,7 @@ from syncsrv.store import commits, gitformat, revisions, signing
 from syncsrv.store.build import TreeBuilder
 from syncsrv.store.cache import Recent
 from syncsrv.store.commits import CommitInfo, Person
-from syncsrv.store.files import MissingObjectError, create, write_all, writing
+from syncsrv.store.files import MissingObjectError, writing
 from syncsrv.store.lock import StoreBusyError, WriterLock
 from syncsrv.store.objects import Objects
 from syncsrv.store.refs import Refs
@@ -93,23 +93,12 @@ class Store:
         if path.exists():
             raise NoRepositoryError(path, "it is to be made new, but is there already", "move it away first")
         temporary = path.with_name(f".{path.name}.new")
-        with writing(path):
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            with writing(path):
+                _lay_out(path, temporary)
+        finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(mode=0o700, parents=True)
-            folders = ("objects", "objects/info", "objects/pack", "refs", "refs/heads", "refs/tags", "info")
-            for folder in folders:
-                (temporary / folder).mkdir(mode=0o700)
-            for name, text in (("config", _CONFIG), ("HEAD", f"ref: {MAIN}\n")):
-                handle = create(temporary / name)
-                try:
-                    write_all(handle, text.encode())
-                    os.fsync(handle)
-                finally:
-                    os.close(handle)
-            for folder in (*folders, "."):
-                durable.sync_directory(temporary / folder)
-            temporary.rename(path)
-            durable.sync_directory(path.parent)
         return cls(path)
 
     @classmethod
@@ -202,7 +191,7 @@ class Store:
             committer: who recorded it, where that is not the author.
         """
         fields = commits.commit_fields(tree, parents, author, committer or author, when_utc)
-        text = message.encode("utf-8", "backslashreplace")
+        text = message.replace("\0", "").encode("utf-8", "backslashreplace")
         if signature is not None:
             armored = signature.sshsig(gitformat.format_headers(fields, text))
             fields = commits.with_signature(fields, armored)
@@ -361,6 +350,19 @@ class Store:
         if signed is None:
             raise signing.BadSignatureError("the commit is not signed, or more than once")
         return signing.verify_sshsig(*signed)
+
+
+def _lay_out(path: Path, temporary: Path) -> None:
+    temporary.mkdir(mode=0o700, parents=True)
+    folders = ("objects", "objects/info", "objects/pack", "refs", "refs/heads", "refs/tags")
+    for folder in folders:
+        (temporary / folder).mkdir(mode=0o700)
+    for name, text in (("config", _CONFIG), ("HEAD", f"ref: {MAIN}\n")):
+        durable.write(temporary / name, text.encode())
+    for folder in (*folders, "."):
+        durable.sync_directory(temporary / folder)
+    temporary.rename(path)
+    durable.sync_directory(path.parent)
 
 
 def sweep(repository: Path) -> list[Path]:

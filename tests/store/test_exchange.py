@@ -39,15 +39,16 @@ def commit_files(
     store: Store, files: Mapping[bytes, bytes | None], *parents: str, ref: str | None = "refs/heads/main", step: int = 0
 ) -> str:
     """A commit on the first parent with these contents; the ref moves."""
-    changes = {
-        path: None if content is None else Entry(Kind.FILE, 0o644, blob=store.put_blob(content))
-        for path, content in files.items()
-    }
-    tree = store.build_tree(parents[0] if parents else None, changes)
-    commit = store.commit(tree, parents, f"step {step}\n", NODE, WHEN + timedelta(seconds=step))
-    if ref:
-        store.move_ref(ref, commit, store.ref(ref))
-    return commit
+    with store.writer():
+        changes = {
+            path: None if content is None else Entry(Kind.FILE, 0o644, blob=store.put_blob(content))
+            for path, content in files.items()
+        }
+        tree = store.build_tree(parents[0] if parents else None, changes)
+        commit = store.commit(tree, parents, f"step {step}\n", NODE, WHEN + timedelta(seconds=step))
+        if ref:
+            store.move_ref(ref, commit, store.ref(ref))
+        return commit
 
 
 def send(source: Store, target: Store, wants: list[str], *, ref: str | None = QUARANTINE, piece: int = 1 << 16) -> int:

@@ -13,9 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 from syncsrv.apply.attributes import check_entry, set_exactly
@@ -27,13 +25,12 @@ from syncsrv.apply.file_errors import (
     LinkInPathError,
     MissingDirectoryError,
     NotDirectoryError,
-    from_os,
 )
-from syncsrv.apply.observe import Seen, blob_id, differences, identity_at, look
-from syncsrv.apply.owners import Owners
-from syncsrv.apply.walk import DIRECTORY_FLAGS, Walker, checked_path
+from syncsrv.apply.observe import Seen, blob_id, differences, identity_at
+from syncsrv.apply.reader import LiveReader
+from syncsrv.apply.walk import DIRECTORY_FLAGS, checked_path
 from syncsrv.errors import DamagedError
-from syncsrv.plan.tree import CLUSTER_PATH, Entry, Kind, parents
+from syncsrv.plan.tree import CLUSTER_PATH, Entry, Kind
 
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _REOPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -41,7 +38,7 @@ _NAMED = 5
 _LONGEST_TARGET = 4095
 
 
-class LiveFiles:
+class LiveFiles(LiveReader):
     """The managed files of one root. One job at a time; each starts with ``begin``.
 
     Args:
@@ -60,11 +57,9 @@ class LiveFiles:
         cluster_file: Path | None = None,
         checkpoint: Checkpoint = no_checkpoint,
     ) -> None:
-        self.owners = Owners()
+        super().__init__(root, cluster_file)
         self.checkpoint = checkpoint
-        self._walker = Walker(root, cluster_file)
         self._read_blob = read_blob
-        self._privileged = os.geteuid() == 0
         self._temps: dict[bytes, tuple[int, int]] = {}
         self._unsynced: dict[bytes, None] = {}
         self._dirty: set[bytes] = set()
@@ -75,61 +70,6 @@ class LiveFiles:
         self._temps.clear()
         self._unsynced.clear()
         self._dirty.clear()
-
-    # -- reading
-
-    def observe(self, path: bytes) -> Entry | None:
-        """What stands at ``path`` now; None where nothing does.
-
-        Raises:
-            LinkInPathError: a directory on the way is a link.
-            SpecialFileError: a socket, a FIFO or a device.
-            FileError: it cannot be read.
-        """
-        with self._kernel(checked_path(path), "read"):
-            try:
-                with self._walker.parent(path) as (handle, name):
-                    seen = self._look(handle, name, path)
-            except (MissingDirectoryError, NotDirectoryError):
-                return None
-        return seen.entry if seen else None
-
-    def as_here(self, path: bytes, entry: Entry, *, restoring: bool = False) -> Entry:
-        """The entry as ``observe`` gives it once it is written on this node.
-
-        Args:
-            path: where.
-            entry: what.
-            restoring: it was read on this node: an owner whose name has gone since is a number now.
-        """
-        if path == CLUSTER_PATH:
-            return Entry(entry.kind, 0o644, blob=entry.blob)
-        return self.owners.as_here(entry, restoring=restoring)
-
-    def is_now(self, path: bytes, entry: Entry | None) -> bool:
-        """Whether the live path is what the entry says."""
-        live = self.observe(path)
-        return live == (self.as_here(path, entry) if entry else None)
-
-    def missing_parents(self, paths: Iterable[bytes]) -> list[bytes]:
-        """Directories above ``paths`` that do not exist, parents first.
-
-        What lies behind a link is not looked at: either an operation turns the link into a directory, or the first
-        that is prepared below it is refused.
-        """
-        above = {parent for path in paths if path != CLUSTER_PATH for parent in parents(path)}
-        missing = []
-        for path in sorted(above):
-            with suppress(LinkInPathError):
-                if self.observe(path) is None:
-                    missing.append(path)
-        return missing
-
-    def parent_entry(self) -> Entry:
-        """What a directory above an area becomes where it has to be made: 0755 of whoever we are."""
-        return Entry(Kind.DIRECTORY, 0o755, self.owners.user(os.geteuid()), self.owners.group(os.getegid()))
-
-    # -- writing
 
     def prepare(self, path: bytes, entry: Entry, temp: bytes, *, restoring: bool = False) -> None:
         """Make a temporary with everything that the entry says; ``settle`` makes it durable.
@@ -273,21 +213,6 @@ class LiveFiles:
                     os.close(opened)
             self.checkpoint("directory.synced")
         self._dirty.clear()
-
-    # -- parts
-
-    @contextmanager
-    def _kernel(self, path: bytes, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise from_os(error, path, doing, privileged=self._privileged) from error
-
-    def _look(self, handle: int, name: bytes, path: bytes) -> Seen | None:
-        seen = look(handle, name, path, self.owners)
-        if seen is None or path != CLUSTER_PATH:
-            return seen
-        return replace(seen, entry=self.as_here(path, seen.entry))
 
     def _require(self, handle: int, name: bytes, path: bytes, expected: Entry | None) -> Seen | None:
         here = self.as_here(path, expected, restoring=True) if expected else None

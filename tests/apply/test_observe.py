@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from syncsrv.apply.file_errors import ChangedError, RootError
 from syncsrv.apply.observe import blob_id, differences
+from syncsrv.apply.reader import LiveReader
 from syncsrv.plan.tree import Entry, Kind, Owner
-from tests.apply.kit import files_at
 from tests.support.trees import Blobs, build, file, folder, link
 
 
@@ -30,7 +30,7 @@ def git_id(path: Path) -> str:
 )
 def test_ids_are_those_of_git(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "f").write_bytes(data)
-    entry = files_at(tmp_path, Blobs()).observe(b"f")
+    entry = LiveReader(tmp_path).observe(b"f")
     assert entry is not None
     assert entry.blob == git_id(tmp_path / "f") == blob_id(data)
 
@@ -38,7 +38,7 @@ def test_ids_are_those_of_git(tmp_path: Path, data: bytes) -> None:
 def test_a_large_file_is_read_in_little_memory(tmp_path: Path) -> None:
     with (tmp_path / "f").open("wb") as stream:
         stream.truncate(100 * 1024 * 1024)
-    files = files_at(tmp_path, Blobs())
+    files = LiveReader(tmp_path)
     tracemalloc.start()
     try:
         entry = files.observe(b"f")
@@ -52,7 +52,7 @@ def test_a_large_file_is_read_in_little_memory(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_none(tmp_path: Path) -> None:
     (tmp_path / "f").touch()
-    files = files_at(tmp_path, Blobs())
+    files = LiveReader(tmp_path)
     assert [files.observe(path) for path in (b"x", b"x/y", b"f/y", b"n" * 255)] == [None] * 4
 
 
@@ -64,7 +64,7 @@ def test_each_kind(tmp_path: Path) -> None:
         b"l": link(blobs, b"nowhere\xff"),
     }
     build(tmp_path, tree, blobs)
-    files = files_at(tmp_path, blobs)
+    files = LiveReader(tmp_path)
     assert {path: files.observe(path) for path in tree} == {
         path: files.as_here(path, one) for path, one in tree.items()
     }
@@ -86,7 +86,7 @@ def test_a_file_that_never_holds_still_is_an_error_not_a_guess(tmp_path: Path) -
     writer.start()
     try:
         with pytest.raises(ChangedError, match="it keeps changing while it is read"):
-            files_at(tmp_path, Blobs()).observe(b"f")
+            LiveReader(tmp_path).observe(b"f")
     finally:
         stop.set()
         writer.join()
@@ -94,14 +94,14 @@ def test_a_file_that_never_holds_still_is_an_error_not_a_guess(tmp_path: Path) -
 
 def test_a_root_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(RootError, match=r"cannot open .*/gone: No such file or directory"):
-        files_at(tmp_path / "gone", Blobs()).observe(b"f")
+        LiveReader(tmp_path / "gone").observe(b"f")
 
 
 def test_the_root_itself_may_be_reached_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "f").write_bytes(b"x")
     (tmp_path / "alias").symlink_to("real")
-    assert files_at(tmp_path / "alias", Blobs()).observe(b"f") is not None
+    assert LiveReader(tmp_path / "alias").observe(b"f") is not None
 
 
 BASE = Entry(Kind.FILE, 0o644, Owner("root", 0), Owner("root", 0), "a" * 40)
@@ -135,6 +135,6 @@ def test_a_blob_id_depends_on_every_byte(data: bytes) -> None:
 def test_reading_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"x")
     before = os.lstat(tmp_path / "f")
-    files_at(tmp_path, Blobs()).observe(b"f")
+    LiveReader(tmp_path).observe(b"f")
     after = os.lstat(tmp_path / "f")
     assert (before.st_mtime_ns, before.st_ctime_ns) == (after.st_mtime_ns, after.st_ctime_ns)

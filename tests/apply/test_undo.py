@@ -28,18 +28,6 @@ def die() -> None:
     raise Killed
 
 
-@pytest.fixture
-def blobs() -> Blobs:
-    return Blobs()
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    path = tmp_path / "root"
-    path.mkdir()
-    return path
-
-
 class Run:
     """One apply and its undo."""
 

@@ -22,11 +22,6 @@ class AbortedError(SyncsrvError):
     """Somebody pressed Abort."""
 
 
-@pytest.fixture
-def blobs() -> Blobs:
-    return Blobs()
-
-
 def test_progress_counts_contents_and_paths_and_contents_come_first(tmp_path: Path, blobs: Blobs) -> None:
     pre = {b"a": file(blobs, b"a"), b"b": file(blobs, b"b")}
     wanted = {b"a": file(blobs, b"A"), b"c": folder()}

@@ -17,6 +17,7 @@ import click
 from syncsrv.cli.core import SUPERVISED
 from syncsrv.cli.output import Settings, pass_settings
 from syncsrv.errors import SyncsrvError
+from syncsrv.single import only_one
 from syncsrv.version import __version__
 
 READY_S = 60.0
@@ -40,8 +41,9 @@ def command(settings: Settings) -> int:
     """
     from syncsrv.config.load import load
 
-    load(settings.config)
-    return _Serve(settings.config).run()
+    node = load(settings.config).node
+    with only_one("serve", node.state_dir / "serve.lock"):
+        return _Serve(settings.config, node.run_dir).run()
 
 
 class _Process:
@@ -73,11 +75,9 @@ class _Process:
 
 
 class _Serve:
-    def __init__(self, directory: Path) -> None:
-        from syncsrv.config.rundir import run_dir_of
-
+    def __init__(self, directory: Path, run_dir: Path) -> None:
         self._directory = directory
-        self._run_dir = run_dir_of(directory)
+        self._run_dir = run_dir
         self._life, self._life_end = os.pipe()
         self._signals, wakeup = socket.socketpair()
         self._signals.setblocking(False)

@@ -6,14 +6,11 @@ then watch, doors and peers. Nobody can ask it anything before the disk is in a 
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
 from syncsrv.apply.check import Checker
 from syncsrv.apply.engine import Engine
@@ -49,6 +46,7 @@ from syncsrv.services.control import Services
 from syncsrv.services.managers import managers_of
 from syncsrv.services.pending import ReloadFile
 from syncsrv.services.reading import Memory
+from syncsrv.single import only_one
 from syncsrv.store.history import History
 from syncsrv.store.records import TagRecords
 from syncsrv.store.repo import Store
@@ -63,15 +61,6 @@ SCAN_S = 60.0
 """Between two full scans: inotify is the hint, the scan the truth."""
 
 READ_SERVICES_S = 5.0
-
-
-class RunningError(UsageError):
-    """Another core works on this state directory."""
-
-    code = "running"
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"cannot start core: another one holds {path}", "stop it first, or use that one")
 
 
 class App:
@@ -90,7 +79,7 @@ class App:
         self._clock = clock
         config = load(directory)
         node = config.node
-        self._lock = _only_one(node.state_dir / "core.lock")
+        self._lock = only_one("core", node.state_dir / "core.lock")
         node.run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         sweep(node.state_dir / "stage")
         store = Store.open(node.state_dir / "config.git")
@@ -345,14 +334,3 @@ class App:
         self.core.people.take_over(reply.people)
         self._people_seen = reply.digest
         self._ssh.recheck()
-
-
-def _only_one(path: Path) -> IO[str]:
-    """Hold the lock of this state directory until the process ends."""
-    handle = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        handle.close()
-        raise RunningError(path) from error
-    return handle

@@ -221,9 +221,9 @@ def _tagged(core: Core) -> list[str]:
 
 def _newest_here(core: Core, offer: Offer, say: object, error: UnreachableError) -> tuple[str, str, str]:
     """The master is away: the newest tag that was verified here."""
-    known = sorted(core.store.refs("refs/tags/sync/").items())
-    if offer.tag and offer.tag_object:
-        known = [(TAGS + offer.tag, offer.tag_object)]
+    known = sorted(core.store.refs(TAGS + "sync/").items())
+    if offer.tag:
+        known = [(ref, tag_object) for ref, tag_object in known if tag_object == offer.tag_object]
     if not known:
         raise error
     name, tag_object = known[-1]

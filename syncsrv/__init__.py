@@ -1,1 +1,28 @@
-"""syncsrv keeps a pair of Linux hosts that do the same job equal."""
+"""syncsrv keeps a pair, or a small group, of Linux hosts that do the same job equal: on command, and reversibly.
+
+One host is the *master*: people change files there, and every change is committed to a Git repository. The others are
+*backups*: one pulls a signed tag when an operator asks, checks it, writes it, reads it back, and puts everything back
+if anything fails. The data goes one way, and so does the code; the folders stand here in that order:
+
+    config     node.yaml, cluster.yaml, secrets.yaml: text to frozen objects, or every problem with its line
+    plan       pure: what a tree is, which path belongs to which area, what differs, what would change, which guards
+               fire, which word a node's state has
+    watch      a file changes: inotify is the hint, the scan of the disk the truth
+    store      the Git repository: trees with their metadata, commits, signed tags, history, what travels; dulwich
+    services   daemons: supervisor, systemd or plain commands, in order, with their health
+    control    what a node can be asked: one table of verbs, the frames they travel in, who may ask
+    transport  the door process: SSH in and out; paramiko
+    apply      the one engine that writes managed files: record, stage, check, journal, write, read back, put back
+    core       the core process: joins all of these; jobs, people, peers
+    cli        the command line; its commands that only ask core import nothing heavy
+    demo       two nodes on one machine, driven by the real command line
+
+Below them all stand errors, clock, log, process, durable, single, shipped and version, which import the standard
+library only. Imports go upwards in this list, never down; tests/test_architecture.py holds that.
+
+Processes: ``serve`` supervises; ``core`` has the rights and the key; ``door`` speaks SSH and has neither. They talk in
+frames over Unix sockets, and so do two nodes, through their doors. A sync, end to end:
+
+    cli/sync.py -> core.sock -> core/master.py: commit, tag -> door -> [SSH] -> door -> core/backup.py: fetch, verify
+      -> apply/engine.py: plan, guards, checks, journal, write, read back, services, known-good -> steps back to cli
+"""

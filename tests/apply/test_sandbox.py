@@ -180,8 +180,8 @@ WRITES = """
 for place in / /etc /usr /root /home /boot /opt /srv /proc/sys/kernel/hostname /sys/kernel/mm \\
     /run /var /var/lib /tmp /dev /dev/shm $ROOT $ROOT/etc $ROOT/etc/app $ROOT/var $ROOT/var/lib $STATE $ELSEWHERE
 do
-    if [ -f "$place" ]; then echo syncsrv-test >"$place"; else echo x >"$place/syncsrv-test-probe"; fi 2>/dev/null \\
-        && echo "wrote $place"
+    if [ -f "$place" ]; then value=$(cat "$place"); else place=$place/syncsrv-test-probe value=x; fi
+    { echo "$value" >"$place"; } 2>/dev/null && echo "wrote ${place%/syncsrv-test-probe}"
 done
 rm -rf $ROOT/etc/app/conf.d $ROOT/var/lib && echo removed
 echo more >>$ROOT/etc/app/main.conf && chmod 0 $ROOT/etc/app/main.conf && echo appended
@@ -230,6 +230,19 @@ def test_a_check_can_neither_undo_its_isolation_nor_reach_devices(node: Node) ->
         "NoNewPrivs:\t1",
     ]
     assert int(lines[12]) < 8, "the check sees the machine's processes"
+
+
+def test_the_devices_it_has_are_those_of_the_machine_and_cannot_be_changed(node: Node) -> None:
+    script = (
+        "head -c 2 /dev/zero | od -An -tx1; echo gone >/dev/null; head -c 1 /dev/urandom | wc -c;"
+        "echo x >/dev/full || echo full;"
+        "awk '$5 ~ \"^/dev/(null|zero|full|u?random)$\" {print $5, substr($6, 1, 2)}' /proc/self/mountinfo"
+    )
+    lines = isolated(node.sh(script)).splitlines()
+    assert [line.strip() for line in lines if "sh:" not in line] == [
+        *("00 00", "1", "full"),
+        *(f"/dev/{name} ro" for name in ("null", "zero", "full", "random", "urandom")),
+    ]
 
 
 def test_a_check_holds_no_capability_that_could_lift_it_out(node: Node) -> None:
@@ -371,14 +384,15 @@ CONTAINER = """
 made={home}/made{n}
 mkdir -p $made; mount -t tmpfs made $made; mkdir $made/upper $made/work $made/new
 mount -t overlay -o lowerdir={lower},upperdir=$made/upper,workdir=$made/work container $made/new
-for one in /proc /dev /sys /tmp; do mount --rbind $one $made/new$one; done
+for one in /proc /dev /sys {seen}; do mkdir -p $made/new$one; mount --rbind $one $made/new$one; done
 """
 
 
 def containers(home: Path, count: int) -> str:
     """A script that makes ``count`` overlays over the machine's root, each over the last, which is ``$made``."""
     lowers = ["/", *(f"{home}/made{n}/new" for n in range(count))]
-    return "".join(CONTAINER.format(home=home, n=n, lower=lowers[n]) for n in range(count))
+    seen = f"{TOP} {sys.base_prefix} {home}"
+    return "".join(CONTAINER.format(home=home, n=n, lower=lowers[n], seen=seen) for n in range(count))
 
 
 IN_CONTAINER: dict[str, Any] = {
@@ -431,11 +445,10 @@ def test_what_can_neither_be_overlaid_nor_copied_is_checked_in_a_folder(tmp_path
 def test_in_a_chroot_whose_root_is_no_mount(tmp_path: Path) -> None:
     """As on a Debian root made by debootstrap: there / is a directory of a filesystem that it shares with the host."""
     script = f"""
-made={tmp_path}/inner; mkdir -p $made; mount --bind / $made; mkdir -p {tmp_path}/tree/tmp; mount --make-rshared /
-for one in bin dev etc lib lib64 proc root run sbin sys tmp usr var work; do
-    [ -e /$one ] || continue
+mkdir {tmp_path}/tree; mount --make-rshared /
+for one in $(ls -A /); do
     if [ -L /$one ]; then ln -s "$(readlink /$one)" {tmp_path}/tree/$one
-    else mkdir -p {tmp_path}/tree/$one; mount --rbind /$one {tmp_path}/tree/$one; fi
+    elif [ -d /$one ]; then mkdir -p {tmp_path}/tree/$one; mount --rbind /$one {tmp_path}/tree/$one; fi
 done
 mount --make-rshared /
 set -- chroot {tmp_path}/tree "$@"

@@ -19,7 +19,7 @@ from pathlib import Path
 from dulwich.errors import ApplyDeltaError, ChecksumMismatch
 from dulwich.object_format import SHA1
 from dulwich.objects import RawObjectID, hex_to_sha
-from dulwich.pack import Pack, PackFileDisappeared, UnresolvedDeltas, write_pack_index_v2
+from dulwich.pack import OFS_DELTA, Pack, PackFileDisappeared, UnresolvedDeltas, write_pack_index_v2
 
 from syncsrv import durable
 from syncsrv.store.files import OBJECT_MODE, DamagedObjectError, create, temporary, write_all
@@ -96,11 +96,6 @@ class Packs:
                     found.extend(pack.index.iter_prefix(prefix) if prefix else map(hex_to_sha, pack))
         return (raw.hex() for raw in found)
 
-    def names(self) -> tuple[str, ...]:
-        """The base names of the packs that are known."""
-        with self._lock:
-            return tuple(self._packs)
-
     def refresh(self) -> None:
         """Look at the folder again."""
         with self._lock:
@@ -136,6 +131,24 @@ class Packs:
         return None
 
 
+def read_all(path: Path) -> Iterator[tuple[str, tuple[str, bytes]]]:
+    """Everything that one pack holds, by its index; for who has to know that it can be read.
+
+    Raises:
+        DamagedObjectError: something cannot.
+    """
+    pack = Pack(str(path.with_suffix("")), object_format=SHA1, delta_base_cache_limit=_DELTA_CACHE)
+    with contextlib.closing(pack):
+        object_id = ""
+        try:
+            for sha in pack:
+                object_id = sha.decode()
+                number, data = pack.get_raw(sha)
+                yield object_id, (KIND_OF[number], data)
+        except (*_BROKEN, OSError) as error:
+            raise DamagedObjectError(object_id, f"its pack is damaged ({error!r:.200})") from error
+
+
 def _close(packs: dict[str, Pack]) -> None:
     while packs:
         packs.popitem()[1].close()
@@ -155,6 +168,7 @@ class PackWriter:
         self._buffer = bytearray(_header(0))
         self._flushed = 0
         self._entries: dict[str, tuple[int, int, int]] = {}
+        self._depths: dict[str, int] = {}
 
     def __contains__(self, object_id: str) -> bool:
         return object_id in self._entries
@@ -165,11 +179,17 @@ class PackWriter:
 
     def add(self, object_id: str, kind: str, data: bytes) -> None:
         """Append an object that is not in it yet."""
-        record = entry_head(kind, len(data)) + zlib.compress(data, 1)
-        self._entries[object_id] = (self._flushed + len(self._buffer), zlib.crc32(record), len(record))
-        self._buffer += record
-        if len(self._buffer) >= _FLUSH_AT:
-            self._flush()
+        self._append(object_id, entry_head(kind, len(data)) + zlib.compress(data, 1))
+
+    def add_delta(self, object_id: str, base: str, delta: bytes) -> None:
+        """Append an object as what makes it of one that is in it already; it cannot be read before the end."""
+        distance = self._flushed + len(self._buffer) - self._entries[base][0]
+        self._depths[object_id] = self.depth(base) + 1
+        self._append(object_id, _head(OFS_DELTA, len(delta)) + _distance(distance) + zlib.compress(delta))
+
+    def depth(self, object_id: str) -> int:
+        """On how many others an object in it stands."""
+        return self._depths.get(object_id, 0)
 
     def read(self, object_id: str) -> tuple[str, bytes]:
         """Kind and content of an object that is in it."""
@@ -177,18 +197,25 @@ class PackWriter:
         self._flush()
         return decode_entry(os.pread(self._handle, length, offset))
 
-    def finish(self) -> None:
-        """Make the pack durable and visible; the names of its files follow from its content."""
+    def finish(self) -> Path:
+        """Make the pack durable and visible; its path, which follows from its content."""
         self._flush()
         checksum = seal(self._handle, len(self._entries))
         entries = [(object_id, offset, crc) for object_id, (offset, crc, _) in self._entries.items()]
-        publish(self._path, self._handle, entries, checksum)
+        path = publish(self._path, self._handle, entries, checksum)
         os.close(self._handle)
+        return path
 
     def abort(self) -> None:
         """Drop it."""
         os.close(self._handle)
         self._path.unlink(missing_ok=True)
+
+    def _append(self, object_id: str, record: bytes) -> None:
+        self._entries[object_id] = (self._flushed + len(self._buffer), zlib.crc32(record), len(record))
+        self._buffer += record
+        if len(self._buffer) >= _FLUSH_AT:
+            self._flush()
 
     def _flush(self) -> None:
         if self._buffer:
@@ -198,9 +225,14 @@ class PackWriter:
 
 
 def entry_head(kind: str, size: int) -> bytes:
-    """The bytes before the compressed content: type and size, seven bits a byte."""
+    """The bytes before the compressed content of a whole object."""
+    return _head(TYPE_NUMBERS[kind], size)
+
+
+def _head(number: int, size: int) -> bytes:
+    """Type and size: four bits, then seven a byte."""
     head = bytearray()
-    byte = TYPE_NUMBERS[kind] << 4 | size & 0x0F
+    byte = number << 4 | size & 0x0F
     size >>= 4
     while size:
         head.append(byte | 0x80)
@@ -208,6 +240,15 @@ def entry_head(kind: str, size: int) -> bytes:
         size >>= 7
     head.append(byte)
     return bytes(head)
+
+
+def _distance(distance: int) -> bytes:
+    """How far back the base of a delta begins; seven bits a byte, highest first, each but the last one less."""
+    out = [distance & 0x7F]
+    while distance := distance >> 7:
+        distance -= 1
+        out.append(distance & 0x7F | 0x80)
+    return bytes(reversed(out))
 
 
 def decode_entry(record: bytes) -> tuple[str, bytes]:
@@ -236,7 +277,7 @@ def seal(handle: int, count: int) -> bytes:
     return digest.digest()
 
 
-def publish(path: Path, handle: int, entries: list[tuple[str, int, int]], checksum: bytes) -> None:
+def publish(path: Path, handle: int, entries: list[tuple[str, int, int]], checksum: bytes) -> Path:
     """Give a sealed temporary pack its index and its name: it is durable, and readers see it, when this returns.
 
     Args:
@@ -244,6 +285,9 @@ def publish(path: Path, handle: int, entries: list[tuple[str, int, int]], checks
         handle: open on it.
         entries: id, offset and CRC of each object.
         checksum: the pack's last 20 bytes.
+
+    Returns:
+        Where it is now.
     """
     folder = path.parent
     index = temporary(folder, "idx")
@@ -263,6 +307,7 @@ def publish(path: Path, handle: int, entries: list[tuple[str, int, int]], checks
     except BaseException:
         index.unlink(missing_ok=True)
         raise
+    return folder / f"{name}.pack"
 
 
 def _header(count: int) -> bytes:

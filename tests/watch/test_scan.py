@@ -20,7 +20,7 @@ from syncsrv.plan.tree import CLUSTER_PATH, ROOT, Entry, Kind, Owner
 from syncsrv.watch.reading import Owners
 from syncsrv.watch.scan import Large, LeftOut, Reason, ScanError, Scanner, own_directories
 from syncsrv.watch.walk import MAX_DEPTH
-from tests.watch.support import Blobs, Host, areas, blob_id, left, left_at, unprivileged, write
+from tests.watch.support import Blobs, Host, areas, blob_id, left, left_at, small_file_system, unprivileged, write
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -285,16 +285,12 @@ def test_root_may_be_reached_through_a_link(tmp_path: Path) -> None:
     assert b"etc/f" in Host(tmp_path / "link").scan().entries
 
 
-@AS_ROOT
 def test_other_file_systems_below_are_descended(host: Host) -> None:
     (host.etc / "mounted").mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", host.etc / "mounted"], check=True)
-    try:
+    with small_file_system(host.etc / "mounted"):
         write(host.etc / "mounted" / "f", b"on tmpfs\n")
         live = host.scan()
         assert host.content(live, b"etc/mounted/f") == b"on tmpfs\n"
-    finally:
-        subprocess.run(["umount", host.etc / "mounted"], check=True)
     assert b"etc/mounted/f" not in host.scan().entries
 
 

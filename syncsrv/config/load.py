@@ -164,7 +164,7 @@ def _content(path: Path, *, private: bool = False) -> bytes | Problem:
         return _problem(path, "cannot be read: there is no such file; `syncsrv init` writes one")
     except OSError as error:
         return _problem(path, f"cannot be read: {error.strerror}")
-    with open(descriptor, "rb") as file:
+    try:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
             return _problem(path, "cannot be read: it is not a regular file")
@@ -173,10 +173,12 @@ def _content(path: Path, *, private: bool = False) -> bytes | Problem:
             return _problem(path, f"cannot be used: others can read it (mode {mode:04o}); run `chmod 600 {path}`")
         if private and state.st_uid not in (0, os.geteuid()):
             return _problem(path, f"cannot be used: it belongs to uid {state.st_uid}; run `chown root {path}`")
-        try:
+        with open(descriptor, "rb", closefd=False) as file:
             return file.read(MAX_BYTES + 1)
-        except OSError as error:
-            return _problem(path, f"cannot be read: {error.strerror}")
+    except OSError as error:
+        return _problem(path, f"cannot be read: {error.strerror}")
+    finally:
+        os.close(descriptor)
 
 
 def _problem(path: Path, message: str) -> Problem:

@@ -14,7 +14,8 @@ _MARGIN = re.compile(rb"^node:", re.MULTILINE)
 """Shows that the keys stand at the left margin."""
 _SPECIAL = re.compile(rb"^[%{?&!*\"']|^---|^run_dir[^:]|\r(?!\n)|\xc2\x85|\xe2\x80[\xa8\xa9]", re.MULTILINE)
 """What makes it possible that a line at the margin means something else."""
-_PLAIN = re.compile(rb"^run_dir: +(?:\"(/[\w/.@+-]*)\"|'(/[\w/.@+-]*)'|(/[\w/.@+-]*))(?: +#.*)?\r?$", re.ASCII)
+_PATH = rb"((?:/[\w@+-][\w.@+-]*)+)"
+_PLAIN = re.compile(rb"^run_dir: +(?:\"%b\"|'%b'|%b)(?: +#.*)?\r?$" % (_PATH, _PATH, _PATH), re.ASCII)
 
 
 def run_dir_of(directory: Path) -> Path:

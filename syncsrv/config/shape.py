@@ -107,20 +107,21 @@ def read_shape(
 
 def _place(data: Any, details: ErrorDetails) -> KeyPath:
     """What has to go for an error to go: the value itself, or for a missing key what misses it."""
-    path = _path(data, details["loc"])
+    path = _path(data, details)
     return path[:-1] if details["type"] == "missing" else path
 
 
-def _path(data: Any, loc: tuple[int | str, ...]) -> KeyPath:
-    """The path that an error means, without the names of union members, which are no keys."""
+def _path(data: Any, details: ErrorDetails) -> KeyPath:
+    """The path that an error means: there but for a missing key, without the names of union members."""
+    loc = details["loc"]
     path: list[int | str] = []
     for part in loc:
         inside = (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int))
         if inside:
             data = data[part]
             path.append(part)
-        elif part == loc[-1] and isinstance(data, dict) and part != "[key]":
-            path.append(part)
+    if details["type"] == "missing":
+        path.append(loc[-1])
     return tuple(path)
 
 
@@ -158,7 +159,7 @@ def _problems(
     seen: set[KeyPath] = set()
     known = {flaw.path for flaw in document.flaws if flaw.path} | document.unread
     for details in error.errors(include_url=False):
-        path = _path(data, details["loc"])
+        path = _path(data, details)
         if path in seen or any(path[:depth] in known for depth in range(1, len(path) + 1)):
             continue
         seen.add(path)
@@ -254,7 +255,7 @@ def show(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, SecretRef):
         return "!secret"
-    return shortened(repr(value))
+    return f"{value:g}" if isinstance(value, float) else shortened(repr(value))
 
 
 def unknown(name: str, known: list[str]) -> str:

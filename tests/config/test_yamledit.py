@@ -52,15 +52,30 @@ def changed(before: str, after: str) -> tuple[list[str], list[str]]:
 @pytest.mark.parametrize(
     "path, value, gone, come",
     [
-        (("role",), "backup", ["role: master                     # master | backup\n"], ["role: backup                     # master | backup\n"]),
-        (("peers", "fw3"), {"address": "192.0.2.3:8022", "key": "ssh-ed25519 AAAA"}, [], ['  fw3: {address: "192.0.2.3:8022", key: "ssh-ed25519 AAAA"}\n']),
+        (
+            ("role",),
+            "backup",
+            ["role: master                     # master | backup\n"],
+            ["role: backup                     # master | backup\n"],
+        ),
+        (
+            ("peers", "fw3"),
+            {"address": "192.0.2.3:8022", "key": "ssh-ed25519 AAAA"},
+            [],
+            ['  fw3: {address: "192.0.2.3:8022", key: "ssh-ed25519 AAAA"}\n'],
+        ),
         (
             ("peers", "fw2"),
             {"address": "192.0.2.9:8022", "key": "k"},
             ['  fw2: {address: "192.0.2.2:8022", may: operator}    # `syncsrv pair` writes this\n'],
             ['  fw2: {address: "192.0.2.9:8022", key: k}    # `syncsrv pair` writes this\n'],
         ),
-        (("variables", "lan"), "10.0.0.1", ["variables: {kea_server: fw1}     # for overrides\n"], ["variables: {kea_server: fw1, lan: 10.0.0.1}     # for overrides\n"]),
+        (
+            ("variables", "lan"),
+            "10.0.0.1",
+            ["variables: {kea_server: fw1}     # for overrides\n"],
+            ["variables: {kea_server: fw1, lan: 10.0.0.1}     # for overrides\n"],
+        ),
         (("managers", "supervisor", "socket"), "/run/s.sock", [], ["  supervisor: {socket: /run/s.sock}\n"]),
         (("managers",), True, ["managers:\n"], ["managers: true\n"]),
         (("last", "x"), None, [], ["  x: null\n"]),
@@ -68,11 +83,16 @@ def changed(before: str, after: str) -> tuple[list[str], list[str]]:
         (("list", 2), "x", ["  -\n"], ["  - x\n"]),
         (("list", 4), {"path": "/etc/x", "keep": True}, [], ["  - {path: /etc/x, keep: true}\n"]),
         (("list", 1, "d"), SecretRef("s"), [], ["    d: !secret s\n"]),
-        (("list",), ["z"], ["list:\n", "  - a  # first\n", "  - b: 1\n", "    c: 2\n", "  -\n", "  - d\n"], ["list: [z]\n"]),
+        (
+            ("list",),
+            ["z"],
+            ["list:\n", "  - a  # first\n", "  - b: 1\n", "    c: 2\n", "  -\n", "  - d\n"],
+            ["list: [z]\n"],
+        ),
         (("text",), "one", ["text: |\n", "  one\n", "  two\n"], ["text: one\n"]),
         (("brand", "new", "thing"), {"a": {"b": 1}}, [], ["brand:\n", "  new:\n", "    thing:\n", "      a: {b: 1}\n"]),
     ],
-)  # fmt: skip
+)
 def test_set(path: KeyPath, value: Value, gone: list[str], come: list[str]) -> None:
     assert changed(NODE, set_value(NODE, path, value)) == (gone, come)
 
@@ -81,9 +101,21 @@ def test_set(path: KeyPath, value: Value, gone: list[str], come: list[str]) -> N
     "path, gone, come",
     [
         (("role",), ["role: master                     # master | backup\n"], []),
-        (("peers", "fw2", "may"), [NODE.splitlines(True)[4]], ['  fw2: {address: "192.0.2.2:8022"}    # `syncsrv pair` writes this\n']),
-        (("peers", "fw2", "address"), [NODE.splitlines(True)[4]], ["  fw2: {may: operator}    # `syncsrv pair` writes this\n"]),
-        (("variables", "kea_server"), ["variables: {kea_server: fw1}     # for overrides\n"], ["variables: {}     # for overrides\n"]),
+        (
+            ("peers", "fw2", "may"),
+            [NODE.splitlines(True)[4]],
+            ['  fw2: {address: "192.0.2.2:8022"}    # `syncsrv pair` writes this\n'],
+        ),
+        (
+            ("peers", "fw2", "address"),
+            [NODE.splitlines(True)[4]],
+            ["  fw2: {may: operator}    # `syncsrv pair` writes this\n"],
+        ),
+        (
+            ("variables", "kea_server"),
+            ["variables: {kea_server: fw1}     # for overrides\n"],
+            ["variables: {}     # for overrides\n"],
+        ),
         (("list", 0), ["  - a  # first\n"], []),
         (("list", 1), ["  - b: 1\n", "    c: 2\n"], []),
         (("list", 1, "b"), ["  - b: 1\n", "    c: 2\n"], ["  - c: 2\n"]),
@@ -91,7 +123,7 @@ def test_set(path: KeyPath, value: Value, gone: list[str], come: list[str]) -> N
         (("text",), ["text: |\n", "  one\n", "  two\n"], []),
         (("last",), ["last:   # nothing yet\n"], []),
     ],
-)  # fmt: skip
+)
 def test_delete(path: KeyPath, gone: list[str], come: list[str]) -> None:
     assert changed(NODE, delete(NODE, path)) == (gone, come)
 

@@ -16,8 +16,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import paramiko.util
-
 from syncsrv import log as logs
 from syncsrv.control import ask, codec
 from syncsrv.control.connection import Connection
@@ -127,10 +125,7 @@ def _load_everything() -> None:
     for verb in (*TO_CORE.values(), *TO_DOOR.values()):
         codec.adapter(verb.request)
         codec.adapter(verb.reply)
-    paramiko.util.get_logger("paramiko.transport")
-    "127.0.0.1".encode("idna")
-    b"x".decode("ascii", "backslashreplace")
-    socket.getservbyname  # noqa: B018
+    "localhost".encode("idna")  # socket.create_connection does this to every host name
 
 
 def main(argv: Sequence[str]) -> int:

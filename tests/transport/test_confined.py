@@ -7,10 +7,13 @@ import re
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from syncsrv.core.authority import Keys
+from syncsrv.core.peerlink import NotKnownThereError, PeerUnreachableError, WrongHostKeyError
 from syncsrv.transport.confine import identity_of
 from tests.support.wait import until
 from tests.transport.fakecore import LOOPBACK, Node, node, open_files, start_process
@@ -56,7 +59,12 @@ def test_its_root_is_a_directory_that_has_no_name(fw1: Node) -> None:
 def test_it_opens_no_file_once_it_is_confined(tmp_path: Path) -> None:
     """Watched by strace through everything a door does: in, out, refusals, garbage, Git, its end."""
     trace = tmp_path / "trace"
-    with node("fw1", tmp_path / "fw1", door=False) as fw1, node("fw2", tmp_path / "fw2") as fw2:
+    with (
+        node("fw1", tmp_path / "fw1", door=False) as fw1,
+        node("fw2", tmp_path / "fw2") as fw2,
+        node("fw3", tmp_path / "fw3") as fw3,
+        socket.create_server(("127.0.0.1", 0)) as silent,
+    ):
         ours, theirs = socket.socketpair()
         argv = ["strace", "-f", "-o", str(trace), "-e", "trace=open,openat,openat2,chroot,prctl,execve,socket,connect"]
         argv += [sys.executable, "-m", "syncsrv.transport.door", "--link-fd", str(theirs.fileno()), "door"]
@@ -68,6 +76,20 @@ def test_it_opens_no_file_once_it_is_confined(tmp_path: Path) -> None:
         fw2.knows(fw1)
         assert fw1.links.call("fw2", "echo", {"text": "x"}, deadline_s=20)["text"] == "x"
         assert fw2.links.call("fw1", "echo", {"text": "x"}, deadline_s=20)["text"] == "x"
+        fw1.peers["fw3"] = replace(fw1.peers["fw2"], name="fw3", address=fw3.address)
+        with pytest.raises(WrongHostKeyError):
+            fw1.links.call("fw3", "who", deadline_s=20)
+        fw1.knows(fw3)
+        with pytest.raises(NotKnownThereError):
+            fw1.links.call("fw3", "who", deadline_s=20)
+        for address in (f"127.0.0.1:{silent.getsockname()[1]}", "127.0.0.1:1"):
+            fw1.peers["fw3"] = replace(fw1.peers["fw3"], address=address)
+            with pytest.raises(PeerUnreachableError):
+                fw1.links.call("fw3", "who", deadline_s=1)
+        fw3.knows(fw1)
+        fw1.keys = Keys({}, {})
+        with pytest.raises(NotKnownThereError):
+            fw3.links.call("fw1", "who", deadline_s=20)
         for garbage in (b"GET / HTTP/1.0\r\n\r\n", b"SSH-2.0-x\r\n" + b"\xff" * 100):
             with socket.create_connection(("127.0.0.1", fw1.port), 5) as sock:
                 sock.sendall(garbage)

@@ -24,7 +24,7 @@ OURS = sources(TOP, "syncsrv")
 TESTS = sources(TOP, "tests")
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "clock", "log", "process", "durable", "shipped", "version"}),
+    frozenset({"errors", "clock", "log", "process", "durable", "single", "shipped", "version"}),
     frozenset({"config"}),
     frozenset({"plan"}),
     frozenset({"store", "watch", "services", "control"}),

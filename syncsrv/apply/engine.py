@@ -125,9 +125,8 @@ class Engine:
                 f"cannot apply: {listed(show_path(one.path) for one in moved)} changed on this node meanwhile",
                 "see who edits there, then synchronize again",
             )
-        here = {change.path: self._as_here(change.path, change.new) for change in plan.changes}
         with recorder.store.writer():
-            wanted = recorder.store.build_tree(head, here)
+            wanted = recorder.store.build_tree(head, {change.path: change.new for change in plan.changes})
             recorder.store.move_ref(settle.job_ref(order.job), wanted, None)
         services = parts.services(parts.cluster())
         record = Record(
@@ -157,9 +156,6 @@ class Engine:
         return self.parts.files.missing_parents(
             change.path for change in plan.changes if change.new is not None and change.old is None
         )
-
-    def _as_here(self, path: bytes, entry: Entry | None) -> Entry | None:
-        return self.parts.files.as_here(path, entry) if entry is not None else None
 
     def _write(self, order: Order, plan: Plan, record: Record, context: HookContext, steps: Steps) -> Outcome:
         parts = self.parts

@@ -51,7 +51,9 @@ def plan(parts: Parts, order: Order) -> Planned:
             "take `overrides:` out of cluster.yaml, or exclude the files that differ from node to node",
         )
     live = recorder.scan(order.areas.restricted(order.chosen))
-    target = dict(recorder.tree(order.target))
+    # What the master calls by a number may have a name here: compared is what would stand on this disk.
+    parts.files.owners.forget()
+    target = {path: parts.files.as_here(path, entry) for path, entry in recorder.tree(order.target).items()}
     if order.known is not None:
         known = order.known.area_of
         target = {path: entry for path, entry in target.items() if known(path) is not None}

@@ -17,7 +17,7 @@ from syncsrv.control.frames import close_fds
 from syncsrv.control.serve import Server
 from syncsrv.control.verbs import Door, Empty
 from syncsrv.core.authority import Authority, Keys, Pin
-from syncsrv.core.doorlink import DoorAwayError, DoorLink
+from syncsrv.core.doorlink import MAX_STREAMS, DoorAwayError, DoorLink
 from syncsrv.core.gitserve import GitPipes, GitRefusedError
 from syncsrv.core.sshwire import string
 from syncsrv.core.usedlogins import UsedLogins
@@ -202,6 +202,41 @@ def test_revoked_keys_end_streams(core: Core) -> None:
     core.link.recheck()
     until(lambda: frames.ended, what="the stream to end")
     frames.close()
+
+
+def test_other_rights_end_the_streams_that_began_with_the_old_ones(core: Core) -> None:
+    door = core.door()
+    good = ticket(core, door)
+    (fd,) = ask(door, "open-stream", ticket=good).fds
+    frames = Connection(socket.socket(fileno=fd), version="1.0")
+    frames.start()
+    core.keys = Keys({"fw2": Pin("fw2", core.peer.public_blob, "viewer")}, {})
+    core.link.recheck()
+    until(lambda: frames.ended, what="the stream to end")
+    frames.close()
+    (fd,) = ask(door, "open-stream", ticket=good).fds
+    again = Connection(socket.socket(fileno=fd), version="1.0")
+    again.start()
+    assert again.call("who", deadline_s=5)["power"] == "viewer"
+    again.close()
+
+
+def test_streams_of_one_ticket_are_bounded_and_those_that_ended_do_not_count(core: Core) -> None:
+    door = core.door()
+    good = ticket(core, door)
+    fds = [fd for _ in range(MAX_STREAMS) for fd in ask(door, "open-stream", ticket=good).fds]
+    with pytest.raises(SyncsrvError, match="too many streams"):
+        ask(door, "open-stream", ticket=good)
+    close_fds(fds)
+
+    def another() -> bool:
+        try:
+            close_fds(ask(door, "open-stream", ticket=good).fds)
+        except SyncsrvError:
+            return False
+        return True
+
+    until(another, what="room for another stream")
 
 
 def test_git_pipes_travel_and_a_refusal_is_a_sentence(core: Core) -> None:

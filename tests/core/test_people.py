@@ -1,0 +1,106 @@
+"""Users: roles, passwords as hashes, keys, tokens; what a backup takes over from its master."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from syncsrv.config.model import Power
+from syncsrv.core.people import People, UnknownUserError, create_admin
+from syncsrv.errors import DamagedError, SyncsrvError, UsageError
+from syncsrv.store.signing import Signer, generate_key, parse_public_line
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> str:
+    generate_key(tmp_path / "key")
+    return Signer.load(tmp_path / "key", "alice@laptop").public_line
+
+
+def test_a_user_is_kept_over_a_restart_and_no_secret_stands_in_the_file(tmp_path: Path, line: str) -> None:
+    people = People(tmp_path)
+    people.add("alice", "operator", "correct horse", line)
+    token = people.new_token("alice")
+    again = People(tmp_path)
+    (alice,) = again.listed()
+    assert (alice.name, alice.role, alice.password, alice.tokens, alice.local) == ("alice", "operator", True, 1, True)
+    text = (tmp_path / "people.json").read_text()
+    assert "correct horse" not in text
+    assert token not in text
+    assert hashlib.sha256(token.encode()).hexdigest() in text
+    assert "$argon2id$" in text
+    assert (tmp_path / "people.json").stat().st_mode & 0o777 == 0o600
+    assert again.keys() == {parse_public_line(line): ("alice", Power.OPERATOR)}
+
+
+def test_adding_again_changes_role_and_adds_a_key_once(tmp_path: Path, line: str) -> None:
+    people = People(tmp_path)
+    people.add("alice", "viewer", None, line)
+    people.add("alice", "admin", None, line)
+    (alice,) = people.listed()
+    assert alice.role == "admin"
+    assert len(alice.keys) == 1
+
+
+@pytest.mark.parametrize("name", ["", "Alice", "a b", "../x", "a" * 33, "-x"])
+def test_names_that_are_none_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="not a login name"):
+        People(tmp_path).add(name, "viewer", None, None)
+
+
+def test_what_is_no_role_key_password_or_user_is_refused_and_nothing_is_kept(tmp_path: Path) -> None:
+    people = People(tmp_path)
+    with pytest.raises(UsageError, match="is no role"):
+        people.add("bob", "root", None, None)
+    with pytest.raises(SyncsrvError):
+        people.add("bob", "viewer", None, "ssh-rsa AAAA bob")
+    with pytest.raises(UsageError, match="empty"):
+        people.add("bob", "viewer", "", None)
+    with pytest.raises(UnknownUserError):
+        people.remove("bob")
+    assert people.listed() == ()
+
+
+def test_a_backup_takes_over_all_but_tokens_and_never_what_was_made_here(tmp_path: Path, line: str) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "b").mkdir()
+    master, backup = People(tmp_path / "m"), People(tmp_path / "b")
+    create_admin(tmp_path / "b")
+    backup = People(tmp_path / "b")
+    master.add("admin", "admin", "the master's", None)
+    master.add("alice", "operator", "pw", line)
+    master.new_token("alice")
+    backup.take_over(master.shared().people)
+    found = {user.name: user for user in backup.listed()}
+    assert (found["alice"].local, found["alice"].tokens, found["alice"].keys) == (False, 0, (line,))
+    assert found["admin"].local, "the local admin stays"
+    hashes = {one.name: one.password_hash for one in backup.shared().people}
+    assert hashes["admin"] != {one.name: one.password_hash for one in master.shared().people}["admin"]
+    master.remove("alice")
+    backup.take_over(master.shared().people)
+    assert [user.name for user in backup.listed()] == ["admin"], "who is removed there is removed here"
+
+
+def test_the_digest_changes_with_the_people_and_only_then(tmp_path: Path) -> None:
+    people = People(tmp_path)
+    people.add("alice", "viewer", None, None)
+    before = people.shared().digest
+    assert people.shared().digest == before
+    people.new_token("alice")
+    assert people.shared().digest == before, "tokens stay here"
+    people.set_password("alice", "x")
+    assert people.shared().digest != before
+
+
+@pytest.mark.parametrize("text", ["", "[", "{}", '[{"name": "x"}]', '[{"name":1}]', json.dumps([1])])
+def test_a_damaged_file_is_named_with_a_remedy(tmp_path: Path, text: str) -> None:
+    (tmp_path / "people.json").write_text(text)
+    if text == "{}":
+        assert People(tmp_path).listed() == ()
+        return
+    with pytest.raises(DamagedError, match=r"people\.json") as caught:
+        People(tmp_path)
+    assert caught.value.remedy

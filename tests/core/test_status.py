@@ -1,0 +1,91 @@
+"""The status object: a node's own word, its peers' words, always with their age."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from syncsrv.config.model import Role
+from syncsrv.control.codec import encode
+from syncsrv.control.verbs import Facts, Pending, Status
+from syncsrv.core.peers import MISSES, Heard
+from syncsrv.core.status import Known, build
+from syncsrv.plan.verdict import Situation
+from tests.core.test_peers import facts
+
+SEEN = datetime(2026, 11, 23, 2, 13, 4, tzinfo=UTC)
+
+MASTER = Known(
+    node="fw1", role=Role.MASTER, cluster="edge", head=None, last_tag="sync/000003", untagged=2,
+    situation=Situation("fw1"), areas={"proxy": "sync/000003"}, known_good=None, pending={}, services=(), jobs=(),
+    left_out=(), notices=(),
+)  # fmt: skip
+BACKUP = replace(MASTER, node="fw2", role=Role.BACKUP, situation=Situation("fw2", applied_tag="sync/000003"))
+
+
+def heard(of: Facts, at: float = 100.0, misses: int = 0) -> Heard:
+    return Heard(of, at, SEEN, misses)
+
+
+def applied(name: str, **more: object) -> Facts:
+    situation = replace(Situation(name, applied_tag="sync/000003"), **more)  # type: ignore[arg-type] # its own keywords
+    return replace(facts(name), situation=situation)
+
+
+def test_a_peer_that_was_never_heard_is_unknown_and_has_no_age() -> None:
+    status = build(MASTER, {"fw2": Heard()}, 100.0)
+    peer = status.peers["fw2"]
+    assert (peer.state, peer.reachable, peer.age_s, peer.seen_at) == ("unknown", False, None, None)
+    assert status.sync.state == "unknown"
+
+
+def test_a_peer_that_went_silent_is_unreachable_with_its_age_and_what_was_last_known() -> None:
+    peer = build(MASTER, {"fw2": heard(applied("fw2"), misses=MISSES)}, 117.25).peers["fw2"]
+    assert (peer.state, peer.reachable, peer.age_s) == ("unreachable", False, 17.2)
+    assert peer.seen_at == "2026-11-23T02:13:04Z"
+    assert peer.applied_tag == "sync/000003"
+
+
+def test_a_master_says_what_its_backup_has_not() -> None:
+    us = replace(MASTER, pending={"fw2": Pending(("proxy",), 2)})
+    status = build(us, {"fw2": heard(applied("fw2"))}, 100.0)
+    assert status.peers["fw2"].state == "changes_pending"
+    assert status.peers["fw2"].behind == 2
+    assert (status.sync.state, status.sync.applied_tag) == ("changes_pending", "sync/000003")
+    assert status.sync.reason.startswith("fw2: ")
+
+
+def test_a_masters_word_is_the_worst_of_its_backups() -> None:
+    book = {"fw2": heard(applied("fw2")), "fw3": heard(applied("fw3", drift={"proxy": ("/etc/a",)}))}
+    status = build(MASTER, book, 100.0)
+    assert status.sync.state == "drifted"
+    assert status.peers["fw2"].state == "in_sync"
+    assert status.peers["fw3"].drift == ("/etc/a",)
+
+
+def test_a_backup_gives_its_own_word_and_of_its_master_only_whether_it_hears_it() -> None:
+    master = replace(facts("fw1"), role="master", pending=Pending(("proxy",), 1))
+    status = build(BACKUP, {"fw1": heard(master)}, 100.0)
+    assert status.sync.state == "changes_pending"
+    assert status.sync.behind == 1
+    assert status.peers["fw1"].state == "in_sync"
+    silent = build(BACKUP, {"fw1": heard(master, misses=MISSES)}, 100.0)
+    assert silent.peers["fw1"].state == "unreachable"
+
+
+def test_two_masters_are_blocked() -> None:
+    other = replace(facts("fw2"), role="master")
+    status = build(MASTER, {"fw2": heard(other)}, 100.0)
+    assert status.peers["fw2"].state == "blocked"
+    assert "master too" in status.peers["fw2"].reason
+
+
+def test_no_peer_is_standalone_and_a_job_is_syncing() -> None:
+    assert build(replace(MASTER, situation=Situation("fw1", peers=0)), {}, 1.0).sync.state == "standalone"
+    busy = replace(MASTER, situation=Situation("fw1", job="j1"))
+    assert build(busy, {"fw2": heard(applied("fw2"))}, 100.0).sync.state == "syncing"
+
+
+def test_it_can_be_sent_as_json_whatever_it_holds() -> None:
+    status = build(MASTER, {"fw2": heard(applied("fw2", drift={"proxy": ("/etc/ü",)}))}, 100.0)
+    assert b'"state":"drifted"' in encode(Status, status)

@@ -6,13 +6,14 @@ of their own, and a session cannot be left but by making another one.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from syncsrv.clock import Clock
@@ -32,8 +33,14 @@ STOP_S = 15.0
 KILL_S = 5.0
 POLL_S = 0.03
 
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
+_LEASH = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Becomes the program. PR_SET_PDEATHSIG: should the demo be killed outright, the kernel asks its daemons to end."""
 
 
 class LeftBehindError(SyncsrvError):
@@ -52,7 +59,7 @@ class Daemon:
 
     Args:
         name: for people.
-        argv: the program and its arguments.
+        argv: the program, with its whole path, and its arguments.
         log: the file that its output is appended to.
         clock: tells the time.
     """
@@ -60,24 +67,15 @@ class Daemon:
     def __init__(self, name: str, argv: Sequence[str], log: Path, clock: Clock) -> None:
         self.name = name
         self._clock = clock
-        us = os.getpid()
-
-        def end_with_us() -> None:
-            """Should the demo be killed outright, the kernel asks its daemons to end."""
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != us:
-                os._exit(1)
-
         with log.open("ab") as sink:
             self._child = subprocess.Popen(
-                list(argv),
+                [sys.executable, "-IS", "-c", _LEASH, str(os.getpid()), *argv],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 env=ENVIRONMENT,
                 cwd="/",
                 start_new_session=True,
-                preexec_fn=end_with_us,
             )
 
     @property
@@ -110,27 +108,24 @@ class Daemon:
             LeftBehindError: not even that helped.
         """
         self.ask_to_stop()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._child.wait(stop_s)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-        ends_at = self._clock.monotonic() + KILL_S
-        while left := self._left():
-            if self._clock.monotonic() > ends_at:
-                raise LeftBehindError(self.name, left)
-            for pid in left:
-                with suppress(ProcessLookupError):  # it ended meanwhile
-                    os.kill(pid, signal.SIGKILL)
-            _pause(POLL_S)
-
-    def _left(self) -> list[int]:
         self._child.poll()
-        return alive_in_session(self.pid)
+        kill(self.name, lambda: alive_in_session(self.pid), self._clock)
+        self._child.wait()
 
 
-def alive_in_session(leader: int) -> list[int]:
-    """The processes of a session that still run (dead ones that nobody has waited for do not)."""
-    found = []
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A process that runs; one that is dead and that nobody has waited for does not count."""
+
+    pid: int
+    parent: int
+    session: int
+
+
+def running() -> Iterator[Running]:
+    """Every process of the machine."""
     for name in os.listdir("/proc"):
         if not name.isdecimal():
             continue
@@ -138,10 +133,47 @@ def alive_in_session(leader: int) -> list[int]:
             text = Path("/proc", name, "stat").read_text(errors="replace")
         except (FileNotFoundError, ProcessLookupError):
             continue
-        state, _, _, session = text.rpartition(")")[2].split()[:4]
-        if int(session) == leader and state not in "ZX":
-            found.append(int(name))
-    return sorted(found)
+        state, parent, _, session = text.rpartition(")")[2].split()[:4]
+        if state not in "ZX":
+            yield Running(int(name), int(parent), int(session))
+
+
+def alive_in_session(leader: int) -> list[int]:
+    """The processes of a session."""
+    return sorted(one.pid for one in running() if one.session == leader)
+
+
+def alive_below_us(but: Collection[int] = ()) -> list[int]:
+    """Our children, with the sessions that they lead.
+
+    Args:
+        but: children that do not count.
+    """
+    found = list(running())
+    us = os.getpid()
+    children = {one.pid for one in found if one.parent == us and one.pid not in but}
+    return sorted(one.pid for one in found if one.pid in children or one.session in children)
+
+
+def kill(name: str, left: Callable[[], Sequence[int]], clock: Clock) -> None:
+    """Kill processes until none is left.
+
+    Args:
+        name: for people.
+        left: which there are now.
+        clock: tells the time.
+
+    Raises:
+        LeftBehindError: some do not die.
+    """
+    ends_at = clock.monotonic() + KILL_S
+    while pids := left():
+        if clock.monotonic() > ends_at:
+            raise LeftBehindError(name, pids)
+        for pid in pids:
+            with suppress(ProcessLookupError):  # it ended meanwhile
+                os.kill(pid, signal.SIGKILL)
+        _pause(POLL_S)
 
 
 def wait_for(condition: Callable[[], bool], deadline_s: float, clock: Clock) -> bool:

@@ -23,7 +23,7 @@ from typing import Any
 from syncsrv import process
 from syncsrv.clock import Clock
 from syncsrv.config.yamledit import set_value
-from syncsrv.demo.programs import ENVIRONMENT, Daemon
+from syncsrv.demo.programs import ENVIRONMENT, Daemon, alive_below_us, kill
 from syncsrv.demo.sample import demo_cluster, lay_out
 from syncsrv.errors import SyncsrvError
 
@@ -160,6 +160,7 @@ class Site:
         self._source = source
         self._clock = clock
         self._keep = keep
+        self._not_ours = alive_below_us()
         ports = iter(free_ports(6))
         self.directory = _directory(place)
         self._ports = self.directory / "ports"
@@ -176,6 +177,8 @@ class Site:
                 daemon.ask_to_stop()
             for daemon in daemons:
                 daemon.close()
+            # Ctrl-C can fall between the start of a process and the moment when we hold it.
+            kill("what the demo started", lambda: alive_below_us(self._not_ours), self._clock)
         finally:
             if not self._keep and self.directory.exists():
                 _remove(self.directory)

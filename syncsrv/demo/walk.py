@@ -119,11 +119,15 @@ def _diff(scene: Scene) -> None:
 def _sync(scene: Scene) -> None:
     before = scene.backup.portal_state()
     tag, node = scene.sync("--reason", "the calendar is new", result="done")
+    names = [step["name"] for step in node["steps"] if step["result"] == "done"]
+    missing = [name for name in ("fetch", "verify", "check portal", "write", "read back") if name not in names]
+    expect(not missing, f"a step is missing: {', '.join(missing)}", "all of them", ", ".join(names))
     scene.show.say(f"fw2: {_told(node)}")
     scene.show.say(f"read back from fw2's disk: equal ({scene.expect_equal()})")
     _expect_serving_own_file(scene)
     after = scene.backup.portal_state()
     expect(after["sha256"] != before["sha256"], "nothing has changed", "another configuration", str(after))
+    expect(after["pid"] == before["pid"], "the portal was not reloaded but restarted", str(before), str(after))
     scene.show.say(
         f"fw2's portal was reloaded and serves {after['sha256'][:12]} over HTTP; before {before['sha256'][:12]}"
     )

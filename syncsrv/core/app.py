@@ -20,6 +20,7 @@ from syncsrv.apply.journal import Journal
 from syncsrv.apply.journal_format import Record
 from syncsrv.apply.order import Order, Parts
 from syncsrv.apply.record import Recorded, Recorder
+from syncsrv.apply.settle import JOB_REFS, job_ref
 from syncsrv.apply.stage import sweep
 from syncsrv.apply.steps import Steps
 from syncsrv.clock import Clock, rfc3339
@@ -29,7 +30,7 @@ from syncsrv.config.problem import ConfigurationError
 from syncsrv.control.codec import decode_reply
 from syncsrv.control.serve import Server
 from syncsrv.control.verbs import VERBS, Door, Facts, PeopleReply, Step
-from syncsrv.core.backup import applied_by
+from syncsrv.core.backup import QUARANTINE, applied_by
 from syncsrv.core.freshness import Freshness
 from syncsrv.core.handlers import Handlers
 from syncsrv.core.jobs import Jobs
@@ -139,6 +140,7 @@ class App:
             recorded=self._recorded,
             reload=self.reload,
             people_changed=self._ssh.recheck,
+            watch_problem=lambda: self._watcher.degraded,
         )
         self._watcher = Watcher(node.root, self._changed, clock)
         self._server = Server(VERBS, Handlers(self.core).table(), node=node.node, version=__version__)
@@ -148,6 +150,7 @@ class App:
     def start(self) -> None:
         """Be ready to be asked when this returns."""
         self._recover()
+        self._let_go()
         core, node = self.core, self._live.config.node
         self._watch()
         core.record(via="watch")
@@ -267,6 +270,14 @@ class App:
             state = replace(state, applied={**state.applied, **dict.fromkeys(record.areas, one)}, rolled_back_here=None)
         self.core.state.save(state)
 
+    def _let_go(self) -> None:
+        """Drop the refs of jobs that ended with an earlier core; a journal that could not be undone keeps its own."""
+        store, record = self.core.store, self.core.engine.parts.journal.load()
+        kept = job_ref(record.job) if record is not None else ""
+        for ref, held in {**store.refs(JOB_REFS), **store.refs(QUARANTINE)}.items():
+            if ref != kept:
+                store.move_ref(ref, None, held)
+
     def _recover(self) -> None:
         def tell(step: Step) -> None:
             if step.result != "running":
@@ -285,7 +296,6 @@ class App:
     def _watch(self) -> None:
         config = self._live.config
         self._watcher.watch(areas_of(config, config.cluster), self._directory / "cluster.yaml")
-        self._live.watch_problem = self._watcher.degraded
 
     def _changed(self, paths: frozenset[bytes] | None) -> None:
         self._guarded(lambda: self.core.record(via="watch", only=paths))

@@ -54,7 +54,6 @@ class Live:
     left_out: tuple[LeftOut, ...] = ()
     cluster_problem: str = ""
     """Why the cluster.yaml on disk is not in force; empty where it is."""
-    watch_problem: str = ""
     changing_job: str | None = None
     readings: tuple[ServiceStatus, ...] = ()
 
@@ -81,6 +80,8 @@ class Core:
     """What follows a recording: configuration, history, watch."""
     reload: Callable[[], None]
     people_changed: Callable[[], None]
+    watch_problem: Callable[[], str]
+    """Why changes may go unnoticed until the next full scan; empty where none does."""
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @property

@@ -36,9 +36,9 @@ class IncompleteError(SyncsrvError):
 
     code = "incomplete"
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, peer: str = "the peer") -> None:
         super().__init__(
-            f"cannot accept what the peer sent: {why}", "try again; `git fsck` on the peer when it happens again"
+            f"cannot accept what {peer} sent: {why}", f"try again; `git fsck` on {peer} when it happens again"
         )
         self.why = why
 

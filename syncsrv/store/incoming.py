@@ -37,11 +37,11 @@ class HostileObjectsError(SyncsrvError):
 
     code = "hostile-objects"
 
-    def __init__(self, why: str, object_id: str = "") -> None:
+    def __init__(self, why: str, object_id: str = "", peer: str = "the peer") -> None:
         named = f"object {object_id}: " if object_id else ""
         super().__init__(
-            f"cannot accept what the peer sent: {named}{why}",
-            "look at the peer's repository: `git fsck --strict` there",
+            f"cannot accept what {peer} sent: {named}{why}",
+            f"look at the repository of {peer}: `git fsck --strict` there",
         )
         self.why = why
         self.object_id = object_id
@@ -281,7 +281,8 @@ class Spool:
             if why is None and len(name) > _LONGEST_NAME:
                 why = f"a name of {len(name)} bytes"
             if why is not None:
-                raise MalformedObjectError(tree_id, f"it is a tree with {why}: {name[:40]!r}")
+                shown = name[:40].decode("utf-8", "backslashreplace")
+                raise MalformedObjectError(tree_id, f"it is a tree that holds {shown!r} ({why})")
             if child.id == "0" * 40:
                 raise MalformedObjectError(tree_id, "it is a tree that names the null id")
             plain = name.isascii() and b"~" not in name and b"gi" not in name.lower()

@@ -7,61 +7,23 @@ processes. Objects last when a ref moves (or ``settle`` returns); a ref moves by
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from syncsrv import durable
-from syncsrv.errors import DamagedError
 from syncsrv.plan.tree import Entry
-from syncsrv.store import commits, gitformat, revisions, signing
+from syncsrv.store import commits, gitformat, layout, revisions, signing
 from syncsrv.store.build import TreeBuilder
 from syncsrv.store.cache import Recent
 from syncsrv.store.commits import CommitInfo, Person
 from syncsrv.store.files import MissingObjectError, writing
+from syncsrv.store.layout import MAIN, NoRepositoryError
 from syncsrv.store.lock import StoreBusyError, WriterLock
 from syncsrv.store.objects import Objects
 from syncsrv.store.refs import Refs
 from syncsrv.store.trees import TreeReader
 
-__all__ = ["MAIN", "CommitInfo", "NoRepositoryError", "Person", "Store", "sweep"]
-
-MAIN = "refs/heads/main"
-_CONFIG = """\
-[core]
-\trepositoryformatversion = 0
-\tfilemode = true
-\tbare = true
-\tfsync = all
-\tlogAllRefUpdates = false
-[gc]
-\tauto = 0
-\tpruneExpire = never
-[maintenance]
-\tauto = false
-[receive]
-\tfsckObjects = true
-\tautogc = false
-\tdenyDeletes = true
-\tdenyNonFastForwards = true
-[transfer]
-\tfsckObjects = true
-\thideRefs = refs/syncsrv
-[uploadpack]
-\thideRefs = refs/syncsrv
-"""
-
-
-class NoRepositoryError(DamagedError):
-    """There is no repository where one should be, or there is something else."""
-
-    code = "no-repository"
-
-    def __init__(self, path: Path, why: str, remedy: str) -> None:
-        super().__init__(f"cannot open the repository {path}: {why}", remedy)
-        self.path = path
+__all__ = ["MAIN", "CommitInfo", "NoRepositoryError", "Person", "Store"]
 
 
 class Store:
@@ -90,15 +52,7 @@ class Store:
             NoRepositoryError: something is there already.
             NoSpaceError, UnwritableError: nothing usable is left behind.
         """
-        if path.exists():
-            raise NoRepositoryError(path, "it is to be made new, but is there already", "move it away first")
-        temporary = path.with_name(f".{path.name}.new")
-        shutil.rmtree(temporary, ignore_errors=True)
-        try:
-            with writing(path):
-                _lay_out(path, temporary)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        layout.create(path)
         return cls(path)
 
     @classmethod
@@ -108,14 +62,10 @@ class Store:
         Raises:
             NoRepositoryError: it is none.
         """
-        if not path.is_dir():
-            raise NoRepositoryError(path, "it does not exist", "`syncsrv init` makes one")
-        for name in ("HEAD", "objects", "refs"):
-            if not (path / name).exists():
-                raise NoRepositoryError(path, f"{name} is missing in it", "copy it back, or clone it from a peer")
+        layout.check(path)
         store = cls(path)
         with contextlib.suppress(StoreBusyError), store._lock.taken(wait=False), writing(path):
-            sweep(path)
+            layout.sweep(path)
         return store
 
     def close(self) -> None:
@@ -350,36 +300,3 @@ class Store:
         if signed is None:
             raise signing.BadSignatureError("the commit is not signed, or more than once")
         return signing.verify_sshsig(*signed)
-
-
-def _lay_out(path: Path, temporary: Path) -> None:
-    temporary.mkdir(mode=0o700, parents=True)
-    folders = ("objects", "objects/info", "objects/pack", "refs", "refs/heads", "refs/tags")
-    for folder in folders:
-        (temporary / folder).mkdir(mode=0o700)
-    for name, text in (("config", _CONFIG), ("HEAD", f"ref: {MAIN}\n")):
-        durable.write(temporary / name, text.encode())
-    for folder in (*folders, "."):
-        durable.sync_directory(temporary / folder)
-    temporary.rename(path)
-    durable.sync_directory(path.parent)
-
-
-def sweep(repository: Path) -> list[Path]:
-    """Remove lock files and temporary files that a killed writer left; the caller holds the writer lock.
-
-    Returns:
-        What was removed.
-    """
-    gone = []
-    for folder, folders, files in os.walk(repository):
-        for name in [name for name in folders if name.startswith("tmp_objdir-")]:
-            folders.remove(name)
-            shutil.rmtree(Path(folder, name), ignore_errors=True)
-        in_objects = Path(folder).is_relative_to(repository / "objects")
-        for name in files:
-            if name.endswith(".lock") or (in_objects and name.startswith("tmp_")):
-                path = Path(folder, name)
-                path.unlink(missing_ok=True)
-                gone.append(path)
-    return gone

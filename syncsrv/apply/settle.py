@@ -20,11 +20,12 @@ from syncsrv.plan.words import counted, listed
 from syncsrv.services.base import ActionResult, Result, ServiceState, ServiceStatus
 
 KNOWN_GOOD = "refs/syncsrv/known-good"
+JOB_REFS = "refs/syncsrv/job/"
 
 
 def job_ref(job: str) -> str:
     """What holds the wanted tree of a run while a crash may need it."""
-    return f"refs/syncsrv/job/{job}"
+    return JOB_REFS + job
 
 
 def serve_changed(parts: Parts, record: Record, cluster: Cluster, steps: Steps) -> str:

@@ -15,9 +15,9 @@ from syncsrv.clock import rfc3339
 from syncsrv.config.load import parse_cluster
 from syncsrv.config.model import Cluster, Role
 from syncsrv.config.problem import ConfigurationError
-from syncsrv.control.codec import decode_reply
 from syncsrv.control.dispatch import Caller
-from syncsrv.control.verbs import FetchReply, NodeResult, PullRequest, SyncRequest
+from syncsrv.control.verbs import NodeResult, PullRequest, SyncRequest
+from syncsrv.core.fetch import fetched
 from syncsrv.core.jobs import Job
 from syncsrv.core.parts import Core, author, power_of
 from syncsrv.core.receipts import receipt
@@ -28,11 +28,13 @@ from syncsrv.plan.guards import Fired
 from syncsrv.plan.tree import CLUSTER_PATH
 from syncsrv.plan.verdict import Last
 from syncsrv.plan.words import listed
-from syncsrv.store.exchange import Incoming
 from syncsrv.store.tags import BadTagError, SyncTag, verify_tag
 from syncsrv.version import __version__
 
 TAGS = "refs/tags/"
+QUARANTINE = "refs/syncsrv/quarantine/"
+"""What a running fetch has brought, below its job's id."""
+
 DRY_RUN = "dry-run/"
 """How the inner name of a tag begins that must never be applied."""
 FETCH_S = 600.0
@@ -159,10 +161,13 @@ def _remember(core: Core, job: Job, outcome: Outcome, *, blocked: bool) -> None:
 
 def _run(core: Core, offer: Offer, request: PullRequest, caller: Caller, job: Job, steps: Steps) -> Outcome:
     steps.check_abort()
-    tag_name, tag_object, theirs = _fetch(core, offer, job, steps)
-    with steps.step("verify") as step:
-        tag, signer = _verify(core, tag_name, tag_object, job, keep=not request.dry_run)
-        step.say(f"{tag.name}: commit {tag.commit[:10]}, signed by {signer}, asked for by {tag.requested_by}")
+    try:
+        tag_name, tag_object, theirs = _fetch(core, offer, job, steps)
+        with steps.step("verify") as step:
+            tag, signer = _verify(core, tag_name, tag_object, keep=not request.dry_run)
+            step.say(f"{tag.name}: commit {tag.commit[:10]}, signed by {signer}, asked for by {tag.requested_by}")
+    finally:
+        _release_quarantine(core, job)
     job.tag = tag.name if tag.name.startswith("sync/") else None
     cluster = _cluster(core, tag.commit)
     chosen = _chosen(offer.areas, tag)
@@ -199,17 +204,12 @@ def _fetch(core: Core, offer: Offer, job: Job, steps: Steps) -> tuple[str, str, 
         ]
         body = {"want": "tag", "tag_object": offer.tag_object, "haves": [*haves, *_tagged(core)]}
         try:
-            stream = core.link.stream(offer.master, "fetch", body, deadline_s=FETCH_S)
-            reply = decode_reply("fetch", FetchReply, stream.reply)
-            incoming = Incoming(core.store, core.live.config.node.state_dir / "quarantine")
-            with incoming:
-                for chunk in stream:
-                    incoming.feed(chunk)
-                objects = incoming.finish([reply.object], ref=f"refs/syncsrv/quarantine/{job.id}")
+            with fetched(core, offer.master, body, deadline_s=FETCH_S) as (reply, incoming):
+                objects = incoming.finish([reply.object], ref=QUARANTINE + job.id)
         except UnreachableError as error:
             return _newest_here(core, offer, step.say, error)
         step.say(f"{reply.tag or 'dry run'} from {offer.master}: {objects} objects")
-        if reply.head and core.store.has(reply.head):
+        if reply.head and core.store.has(reply.head) and core.store.kind(reply.head) == "commit":
             ref = f"refs/remotes/{offer.master}/main"
             core.store.move_ref(ref, reply.head, core.store.ref(ref))
         return offer.tag or reply.tag, reply.object, reply.version
@@ -232,26 +232,26 @@ def _newest_here(core: Core, offer: Offer, say: object, error: UnreachableError)
     return name.removeprefix(TAGS), tag_object, __version__
 
 
-def _verify(core: Core, name: str, tag_object: str, job: Job, *, keep: bool) -> tuple[SyncTag, str]:
+def _verify(core: Core, name: str, tag_object: str, *, keep: bool) -> tuple[SyncTag, str]:
     """Believe the tag, or raise; only then does a ref outside quarantine move."""
-    quarantine = f"refs/syncsrv/quarantine/{job.id}"
     core.tags.saw([name])
-    try:
-        tag, signer = verify_tag(core.store, tag_object, name, core.keys())
-        if tag.name.startswith(DRY_RUN):
-            if keep:
-                raise BadTagError(tag.name, "it was signed for a dry run only", "synchronize again from the master")
-            return tag, signer
-        core.tags.check(tag.name, tag_object, tag.signer)
+    tag, signer = verify_tag(core.store, tag_object, name, core.keys())
+    if tag.name.startswith(DRY_RUN):
         if keep:
-            core.tags.record(tag.name, tag_object, tag.signer)
-            if core.store.ref(TAGS + tag.name) is None:
-                core.store.move_ref(TAGS + tag.name, tag_object, None)
+            raise BadTagError(tag.name, "it was signed for a dry run only", "synchronize again from the master")
         return tag, signer
-    finally:
-        held = core.store.ref(quarantine)
-        if held is not None:
-            core.store.move_ref(quarantine, None, held)
+    core.tags.check(tag.name, tag_object, tag.signer)
+    if keep:
+        core.tags.record(tag.name, tag_object, tag.signer)
+        if core.store.ref(TAGS + tag.name) is None:
+            core.store.move_ref(TAGS + tag.name, tag_object, None)
+    return tag, signer
+
+
+def _release_quarantine(core: Core, job: Job) -> None:
+    held = core.store.ref(QUARANTINE + job.id)
+    if held is not None:
+        core.store.move_ref(QUARANTINE + job.id, None, held)
 
 
 def _cluster(core: Core, commit: str) -> Cluster:

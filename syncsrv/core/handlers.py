@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from syncsrv.apply.record import UNSAVED, NotRecordedError
+from syncsrv.apply.settle import JOB_REFS
 from syncsrv.config.model import Role
 from syncsrv.control import verbs
 from syncsrv.control.dispatch import Call, Caller, Handler, Streamed
@@ -96,7 +97,7 @@ class Handlers:
         if request.want == "tag":
             tags = dict(sorted(store.refs("refs/tags/sync/").items()))
             known = {value: ref.removeprefix("refs/tags/") for ref, value in tags.items()}
-            known.update(dict.fromkeys(store.refs("refs/syncsrv/job/").values(), ""))
+            known.update(dict.fromkeys(store.refs(JOB_REFS).values(), ""))
             wanted = request.tag_object or (list(tags.values())[-1] if tags else None)
             if wanted is None:
                 raise UsageError("cannot send a tag: nothing was tagged yet", "`syncsrv sync` on the master tags")

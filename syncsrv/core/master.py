@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from syncsrv.apply.record import UNSAVED
+from syncsrv.apply.settle import JOB_REFS
 from syncsrv.apply.steps import Steps
 from syncsrv.clock import rfc3339
 from syncsrv.config.load import parse_cluster
@@ -30,7 +31,6 @@ from syncsrv.store.signing import fingerprint
 from syncsrv.store.tags import BadTagError, make_tag, read_tag, verify_tag
 
 TAGS = "refs/tags/"
-JOB_REFS = "refs/syncsrv/job/"
 ASK_S = 10.0
 FOLLOW_S = 1.0
 LOST_POLLS = 10

@@ -10,11 +10,9 @@ from syncsrv.clock import rfc3339
 from syncsrv.config.load import parse_cluster
 from syncsrv.config.model import Role
 from syncsrv.config.problem import ConfigurationError
-from syncsrv.control.codec import decode_reply
 from syncsrv.control.verbs import (
     DiffReply,
     DiffRequest,
-    FetchReply,
     FileChange,
     LogEntry,
     LogReply,
@@ -23,6 +21,7 @@ from syncsrv.control.verbs import (
     ShowReply,
     ShowRequest,
 )
+from syncsrv.core.fetch import fetched
 from syncsrv.core.parts import Core
 from syncsrv.errors import UnreachableError, UsageError
 from syncsrv.plan.areas import Areas
@@ -30,7 +29,6 @@ from syncsrv.plan.diff import Change, compare, deletions, restrict
 from syncsrv.plan.patch import is_binary, unified
 from syncsrv.plan.tree import CLUSTER_PATH, Entry, Kind, show_path, tree_path
 from syncsrv.plan.words import listed
-from syncsrv.store.exchange import Incoming
 from syncsrv.store.gitformat import MalformedObjectError
 from syncsrv.store.repo import Store
 
@@ -211,15 +209,11 @@ def peer_main(core: Core, name: str) -> tuple[str | None, float | None]:
     haves = [one for one in (known, core.recorder.head()) if one]
     haves += _tags(core.store)
     try:
-        stream = core.link.stream(name, "fetch", {"want": "main", "haves": haves}, deadline_s=FETCH_S)
-        reply: FetchReply = decode_reply("fetch", FetchReply, stream.reply)
-        with Incoming(core.store, core.live.config.node.state_dir / "quarantine") as incoming:
-            for chunk in stream:
-                incoming.feed(chunk)
+        with fetched(core, name, {"want": "main", "haves": haves}, deadline_s=FETCH_S) as (reply, incoming):
             if reply.head is None:
                 return None, None
             incoming.finish([reply.head], ref=ref, old=known)
-        return reply.head, None
+            return reply.head, None
     except UnreachableError:
         if known is None:
             raise

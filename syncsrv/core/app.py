@@ -81,7 +81,7 @@ class App:
         config = load(directory)
         node = config.node
         self._lock = only_one("core", node.state_dir / "core.lock")
-        node.run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _run_dir(node.run_dir)
         sweep(node.state_dir / "stage")
         store = Store.open(node.state_dir / "config.git")
         recorder = Recorder(
@@ -157,7 +157,6 @@ class App:
         core.history.catch_up()
         core.read_services()
         self._ssh.start(self._server, node.run_dir / "door.sock")
-        self._server.serve_unix(node.run_dir / "web.sock", Door.WEB, mode=0o660)
         self._server.serve_unix(node.run_dir / "core.sock", Door.LOCAL, mode=0o600)
         self._loop("scan", SCAN_S, self._scan)
         self._loop("services", READ_SERVICES_S, core.read_services)
@@ -344,3 +343,10 @@ class App:
         self.core.people.take_over(reply.people)
         self._people_seen = reply.digest
         self._ssh.recheck()
+
+
+def _run_dir(path: Path) -> None:
+    """Where the sockets are: others may enter, the sockets themselves say who may connect."""
+    if not path.is_dir():
+        path.mkdir(parents=True)
+        path.chmod(0o755)

@@ -28,6 +28,7 @@ from syncsrv.apply.file_errors import (
 )
 from syncsrv.apply.observe import Seen, blob_id, differences, identity_at
 from syncsrv.apply.reader import LiveReader
+from syncsrv.apply.syncfs import sync_filesystem
 from syncsrv.apply.walk import DIRECTORY_FLAGS, checked_path
 from syncsrv.errors import DamagedError
 from syncsrv.plan.tree import CLUSTER_PATH, Entry, Kind
@@ -35,6 +36,10 @@ from syncsrv.plan.tree import CLUSTER_PATH, Entry, Kind
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _REOPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NAMED = 5
+
+MANY = 64
+"""Files above which a whole file system is synced instead of each file."""
+
 _LONGEST_TARGET = 4095
 
 
@@ -109,7 +114,17 @@ class LiveFiles(LiveReader):
                 os.close(opened)
 
     def settle(self) -> None:
-        """Make every prepared temporary durable; from here on nothing but renames is left to do."""
+        """Make every prepared temporary durable; from here on nothing but renames is left to do.
+
+        Many are made durable with all else that their file system has to write: one wait instead of thousands.
+        """
+        if len(self._unsynced) > MANY:
+            filesystems = {self._temps[temp][0]: temp for temp in self._unsynced}
+            for temp in filesystems.values():
+                with self._kernel(temp, "write"), self._walker.parent(temp) as (handle, _):
+                    sync_filesystem(handle)
+                self.checkpoint("filesystem.synced")
+            self._unsynced.clear()
         for temp in self._unsynced:
             with self._kernel(temp, "write"), self._walker.parent(temp) as (handle, name):
                 opened = os.open(name, _REOPEN_FLAGS, dir_fd=handle)

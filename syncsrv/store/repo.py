@@ -40,7 +40,7 @@ class Store:
         self._lock = WriterLock(path)
         self.trees = TreeReader(self.objects.read)
         self._builder = TreeBuilder(self.trees, self.objects.put, self.objects.has)
-        self._maps: Recent[str, dict[bytes, Entry]] = Recent(200_000)
+        self._maps: Recent[str, dict[bytes, Entry]] = Recent(100_000)
         self._commits: Recent[str, CommitInfo] = Recent(20_000)
         self.weights: Recent[str, int] = Recent(100_000)
 

@@ -73,8 +73,8 @@ class TreeReader:
 
     def __init__(self, read: ReadObject) -> None:
         self._read = read
-        self._children: Recent[str, dict[bytes, Child]] = Recent(400_000)
-        self._listings: Recent[Place, Listing] = Recent(400_000)
+        self._children: Recent[str, dict[bytes, Child]] = Recent(150_000)
+        self._listings: Recent[Place, Listing] = Recent(150_000)
         self._exists: Recent[str, bool] = Recent(20_000)
 
     def children(self, tree_id: str | None) -> dict[bytes, Child]:

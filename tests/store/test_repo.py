@@ -214,6 +214,67 @@ def test_the_beginning_of_two_ids_names_both(store: Store) -> None:
     assert set(caught.value.candidates) == {commit, found[commit[:4]]}
 
 
+# writing together
+
+
+def loose_and_packs(store: Store) -> tuple[int, int]:
+    objects = store.path / "objects"
+    return len(list(objects.glob("??/*"))), len(list((objects / "pack").glob("*.pack")))
+
+
+@pytest.mark.parametrize(
+    "count, wanted", [(LOOSE_AT_MOST, (LOOSE_AT_MOST, 0)), (LOOSE_AT_MOST + 1, (0, 1)), (3000, (0, 1))]
+)
+def test_few_objects_become_files_and_many_one_pack(store: Store, count: int, wanted: tuple[int, int]) -> None:
+    with store.writer():
+        ids = [store.put_blob(b"%d" % n) for n in range(count)]
+        assert loose_and_packs(store) == (0, 0)
+        assert [store.blob(i) for i in ids] == [b"%d" % n for n in range(count)]
+        assert all(store.has(i) and store.kind(i) == "blob" for i in ids)
+        assert store.put_blob(b"7") == ids[7]
+    assert loose_and_packs(store) == wanted
+    assert [store.blob(i) for i in ids] == [b"%d" % n for n in range(count)]
+    with store.writer():
+        assert [store.put_blob(b"%d" % n) for n in range(count)] == ids
+    assert loose_and_packs(store) == wanted
+    stock.assert_clean(store)
+
+
+def test_a_large_file_does_not_stay_in_memory(store: Store) -> None:
+    with store.writer():
+        large = store.put_blob(os.urandom(5_000_000))
+        small = store.put_blob(b"small")
+        assert list((store.path / "objects/pack").glob("tmp_pack_*"))
+        assert (store.blob_size(large), store.blob(small)) == (5_000_000, b"small")
+    assert loose_and_packs(store) == (0, 1)
+
+
+def test_a_batch_has_been_written_when_it_ends_though_the_writer_goes_on(store: Store) -> None:
+    with store.writer():
+        with store.batch():
+            blob = store.put_blob(b"x")
+            assert loose_and_packs(store) == (0, 0)
+        assert stock.git(store.path, "cat-file", "blob", blob) == b"x"
+        store.put_blob(b"y")
+        assert loose_and_packs(store) == (1, 0)
+    assert loose_and_packs(store) == (2, 0)
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_what_was_put_is_kept_when_the_writer_fails_later(store: Store, count: int) -> None:
+    def fail() -> None:
+        with store.writer():
+            for n in range(count):
+                store.put_blob(b"%d" % n)
+            raise ValueError("later")
+
+    with pytest.raises(ValueError, match="later"):
+        fail()
+    assert {store.blob(i) for i in store.objects.ids()} == {b"%d" % n for n in range(count)}
+    with store.writer():
+        pass
+
+
 # many at once
 
 

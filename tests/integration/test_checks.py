@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from pathlib import Path
 
 import pytest
@@ -35,14 +34,6 @@ SITE = (
 )
 
 
-def program(testroot: TestRoot, path: str) -> list[str]:
-    """The argv of a program of the test root that runs outside it: by its own loader, with its own libraries."""
-    root = testroot.path
-    loader = next((root / "lib64").glob("ld-linux-*.so.*"), None) or next((root / "lib").glob("ld-linux-*.so.*"))
-    libraries = [root / "lib" / f"{platform.machine()}-linux-gnu", root / "usr/lib" / f"{platform.machine()}-linux-gnu"]
-    return [str(loader), "--library-path", ":".join(map(str, libraries)), str(root / path)]
-
-
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
     made = Node(tmp_path, tops=["etc/nginx"])
@@ -60,7 +51,7 @@ def node(tmp_path: Path) -> Node:
 
 def nginx(node: Node, testroot: TestRoot, changes: dict[str, Change]) -> CheckResult:
     node.changes = changes
-    result = node.check(*program(testroot, "usr/sbin/nginx"), "-t", "-c", "{stage}/etc/nginx/nginx.conf")
+    result = node.check(*testroot.outside("usr/sbin/nginx"), "-t", "-c", "{stage}/etc/nginx/nginx.conf")
     assert result.isolated
     assert result.note == ""
     return result
@@ -78,7 +69,7 @@ def test_nginx_refuses_a_staged_addition_in_its_own_words(node: Node, testroot: 
     result = nginx(node, testroot, {"etc/nginx/conf.d/bad.conf": "server { lissten 8443; }\n"})
     assert result.status is Status.FAILED
     assert f'unknown directive "lissten" in {node.root}/etc/nginx/conf.d/bad.conf:1' in result.output
-    assert "test failed" in result.sentence()
+    assert 'unknown directive "lissten"' in result.sentence()
 
 
 def test_nginx_sees_a_deletion(node: Node, testroot: TestRoot) -> None:
@@ -98,7 +89,7 @@ def test_nft_asks_the_kernel_about_interfaces_of_this_node(tmp_path: Path, testr
     node = Node(tmp_path, tops=["etc/nftables.conf"])
     node.write("etc/nftables.conf", "")
     rules = 'flush ruleset\ntable inet f {{ chain i {{ type filter hook input priority 0; iif "{}" accept; }}; }}\n'
-    argv = [*program(testroot, "usr/sbin/nft"), "-c", "-f", "{stage}/etc/nftables.conf"]
+    argv = [*testroot.outside("usr/sbin/nft"), "-c", "-f", "{stage}/etc/nftables.conf"]
     node.changes = {"etc/nftables.conf": rules.format("lo")}
     good = node.check(*argv)
     assert (good.status, good.isolated) == (Status.OK, True), good.output
@@ -112,7 +103,7 @@ def test_unbound_checks_its_staged_files(tmp_path: Path, testroot: TestRoot) -> 
     node = Node(tmp_path, tops=["etc/unbound"])
     conf = 'server:\n chroot: ""\n username: ""\n directory: "ROOT/etc/unbound"\n include: ROOT/etc/unbound/d/*.conf\n'
     node.write("etc/unbound/unbound.conf", conf.replace("ROOT", str(node.root)))
-    argv = [*program(testroot, "usr/sbin/unbound-checkconf"), "{stage}/etc/unbound/unbound.conf"]
+    argv = [*testroot.outside("usr/sbin/unbound-checkconf"), "{stage}/etc/unbound/unbound.conf"]
     node.changes = {"etc/unbound/d/a.conf": "server:\n verbosity: 1\n"}
     good = node.check(*argv)
     assert (good.status, good.isolated) == (Status.OK, True), good.output

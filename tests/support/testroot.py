@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -61,6 +62,17 @@ class TestRoot:
         """
         bound = [word for folder in binds for word in ("-b", str(folder))]
         return [str(_ENTER), str(self.home), *bound, "--", *map(str, argv)]
+
+    def outside(self, program: str, *arguments: str | Path) -> list[str]:
+        """The command that runs a program of the root outside it, by its own loader and with its own libraries.
+
+        For what must see this machine's files where they are, with fewer rights than ``argv`` needs.
+        """
+        root = self.path
+        loader = next((root / "lib64").glob("ld-linux-*.so.*"), None) or next((root / "lib").glob("ld-linux-*.so.*"))
+        libraries = [root / folder / f"{platform.machine()}-linux-gnu" for folder in ("lib", "usr/lib")]
+        words = [loader, "--library-path", ":".join(map(str, libraries)), root / program, *arguments]
+        return [str(word) for word in words]
 
     def run(
         self, *argv: str | Path, binds: Sequence[Path] = (), deadline_s: float = 60, check: bool = True

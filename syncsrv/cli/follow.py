@@ -30,24 +30,28 @@ def follow(settings: Settings, client: Client, job: str, title: str) -> int:
     """
     if not settings.as_json:
         print(settings.paint(f"{title} (job {job})", "bold"))
-    seen = 0
-    steps: dict[str, list[dict[str, Any]]] = {}
-    while True:
-        reply = client.call("job", {"job": job, "after": seen, "wait_s": WAIT_S}, deadline_s=CALL_S)
-        for node, step in reply["steps"]:
-            seen += 1
-            if step["result"] == "running":
-                continue
-            steps.setdefault(node, []).append(step)
-            if not settings.as_json:
-                _show_step(settings, node, step)
-        if reply["state"] != "running":
-            break
+    try:
+        reply = _until_its_end(settings, client, job)
+    except KeyboardInterrupt:
+        print(f"syncsrv: job {job} goes on without you; `syncsrv status` shows how it is", file=sys.stderr)
+        raise
     settings.show(
         {"job": job, "tag": reply["tag"], "nodes": reply["nodes"]},
         lambda: "\n".join(_lines(settings, reply["tag"], reply["nodes"])),
     )
     return exit_status(reply["nodes"])
+
+
+def _until_its_end(settings: Settings, client: Client, job: str) -> dict[str, Any]:
+    seen = 0
+    while True:
+        reply = client.call("job", {"job": job, "after": seen, "wait_s": WAIT_S}, deadline_s=CALL_S)
+        for node, step in reply["steps"]:
+            seen += 1
+            if step["result"] != "running" and not settings.as_json:
+                _show_step(settings, node, step)
+        if reply["state"] != "running":
+            return reply
 
 
 def exit_status(nodes: Mapping[str, Mapping[str, Any]]) -> int:

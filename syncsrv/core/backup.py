@@ -28,6 +28,7 @@ from syncsrv.plan.guards import Fired
 from syncsrv.plan.tree import CLUSTER_PATH
 from syncsrv.plan.verdict import Last
 from syncsrv.plan.words import listed
+from syncsrv.store.exchange import tips
 from syncsrv.store.tags import BadTagError, SyncTag, verify_tag
 from syncsrv.version import __version__
 
@@ -132,8 +133,7 @@ def _work(core: Core, offer: Offer, request: PullRequest, caller: Caller, job: J
         core.live.changing_job = job.id
     blocked = False
     try:
-        with core.recorder.lock:
-            outcome = _run(core, offer, request, caller, job, steps)
+        outcome = _run(core, offer, request, caller, job, steps)
     except UnreachableError as error:
         return NodeResult("unreachable", error.message, error.remedy, steps=tuple(steps.done))
     except SyncsrvError as error:
@@ -162,12 +162,21 @@ def _remember(core: Core, job: Job, outcome: Outcome, *, blocked: bool) -> None:
 def _run(core: Core, offer: Offer, request: PullRequest, caller: Caller, job: Job, steps: Steps) -> Outcome:
     steps.check_abort()
     try:
-        tag_name, tag_object, theirs = _fetch(core, offer, job, steps)
-        with steps.step("verify") as step:
-            tag, signer = _verify(core, tag_name, tag_object, keep=not request.dry_run)
-            step.say(f"{tag.name}: commit {tag.commit[:10]}, signed by {signer}, asked for by {tag.requested_by}")
+        found = _fetch(core, offer, job, steps)
+        with core.recorder.lock:  # what is decided from what is applied still holds when it is written
+            return _take(core, offer, request, caller, job, steps, found)
     finally:
         _release_quarantine(core, job)
+
+
+def _take(
+    core: Core, offer: Offer, request: PullRequest, caller: Caller, job: Job, steps: Steps, found: tuple[str, str, str]
+) -> Outcome:
+    """Verify what was fetched, and hand it to the engine."""
+    tag_name, tag_object, theirs = found
+    with steps.step("verify") as step:
+        tag, signer = _verify(core, tag_name, tag_object, keep=not request.dry_run)
+        step.say(f"{tag.name}: commit {tag.commit[:10]}, signed by {signer}, asked for by {tag.requested_by}")
     job.tag = tag.name if tag.name.startswith("sync/") else None
     cluster = _cluster(core, tag.commit)
     chosen = _chosen(offer.areas, tag)
@@ -197,12 +206,7 @@ def _run(core: Core, offer: Offer, request: PullRequest, caller: Caller, job: Jo
 def _fetch(core: Core, offer: Offer, job: Job, steps: Steps) -> tuple[str, str, str]:
     """Bring the tag's closure here; the tag's name, its object and the master's version."""
     with steps.step("fetch") as step:
-        haves = [
-            commit
-            for name in ("refs/heads/main", *core.store.refs("refs/remotes/"))
-            if (commit := core.store.ref(name))
-        ]
-        body = {"want": "tag", "tag_object": offer.tag_object, "haves": [*haves, *_tagged(core)]}
+        body = {"want": "tag", "tag_object": offer.tag_object, "haves": tips(core.store)}
         try:
             with fetched(core, offer.master, body, deadline_s=FETCH_S) as (reply, incoming):
                 objects = incoming.finish([reply.object], ref=QUARANTINE + job.id)
@@ -213,10 +217,6 @@ def _fetch(core: Core, offer: Offer, job: Job, steps: Steps) -> tuple[str, str, 
             ref = f"refs/remotes/{offer.master}/main"
             core.store.move_ref(ref, reply.head, core.store.ref(ref))
         return offer.tag or reply.tag, reply.object, reply.version
-
-
-def _tagged(core: Core) -> list[str]:
-    return [one.commit for one in core.state.now.applied.values()]
 
 
 def _newest_here(core: Core, offer: Offer, say: object, error: UnreachableError) -> tuple[str, str, str]:

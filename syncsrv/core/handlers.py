@@ -60,6 +60,13 @@ class Handlers:
     def _commit(self, caller: Caller, request: verbs.CommitRequest, call: Call) -> verbs.CommitReply:
         core = self._core
         paths = [tree_path(path) for path in request.paths]
+        areas = core.areas()
+        tops = [top for name in areas.names for top in areas.tops(name)]
+        for path in paths:
+            if areas.area_around(path) is None and not any(is_below(top, path) for top in tops):
+                raise UsageError(
+                    f"cannot commit {show_path(path)}: it belongs to no area", "`areas:` of cluster.yaml says what does"
+                )
         recorded = core.record(via=caller.via, person=author(core, caller), message=request.message, paths=paths)
         refused = tuple(
             one
@@ -68,11 +75,6 @@ class Handlers:
         )
         if refused:
             raise NotRecordedError(refused)
-        for path in paths:
-            if path not in recorded.live.entries and core.areas().area_of(path) is None:
-                raise UsageError(
-                    f"cannot commit {show_path(path)}: it belongs to no area", "`areas:` of cluster.yaml says what does"
-                )
         return verbs.CommitReply(
             recorded.commit, recorded.subject, recorded.changed, facts.left_out(recorded.live.left_out)
         )

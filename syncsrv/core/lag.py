@@ -19,6 +19,7 @@ class Lag:
         self._store = store
         self._history = history
         self._differs: dict[tuple[str, str, str], tuple[bytes, ...]] = {}
+        self._counts: dict[tuple[str | None, str, tuple[str, ...]], int] = {}
         self._areas: Areas | None = None
 
     def differing(self, applied: Mapping[str, str], main: str, areas: Areas) -> tuple[str, ...]:
@@ -40,9 +41,7 @@ class Lag:
         """The paths of one area that differ between two commits."""
         if old == new:
             return ()
-        if areas != self._areas or len(self._differs) > _REMEMBERED:
-            self._differs.clear()
-            self._areas = areas
+        self._forget_for(areas)
         key = (old, new, area)
         if key not in self._differs:
             differing = self._store.changes(old, new)
@@ -56,9 +55,19 @@ class Lag:
         """How many commits of main after ``commit`` touch the named areas."""
         if commit == main:
             return 0
-        wanted = frozenset(names)
-        count = 0
-        for one in self._history.since(commit, main):
-            if any(areas.area_of(path) in wanted for path in self._history.paths_of(one)):
-                count += 1
-        return count
+        self._forget_for(areas)
+        key = (commit, main, names)
+        if key not in self._counts:
+            wanted = frozenset(names)
+            self._counts[key] = sum(
+                any(areas.area_of(path) in wanted for path in self._history.paths_of(one))
+                for one in self._history.since(commit, main)
+            )
+        return self._counts[key]
+
+    def _forget_for(self, areas: Areas) -> None:
+        """Answers are for one set of areas, and not for ever."""
+        if areas != self._areas or len(self._differs) + len(self._counts) > _REMEMBERED:
+            self._differs.clear()
+            self._counts.clear()
+            self._areas = areas

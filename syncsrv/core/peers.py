@@ -72,6 +72,7 @@ class PeerBook:
         self._on_heard = heard
         self._clock = clock
         self._book: dict[str, Heard] = {}
+        self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._threads: dict[str, threading.Thread] = {}
@@ -96,7 +97,15 @@ class PeerBook:
             return {name: self._book.get(name, Heard()) for name in self._names()}
 
     def refresh(self, name: str) -> Heard:
-        """Ask one peer now."""
+        """Ask one peer now; never with the answer to an earlier question."""
+        with self._asking(name):
+            return self._refresh(name)
+
+    def _asking(self, name: str) -> threading.Lock:
+        with self._lock:
+            return self._locks.setdefault(name, threading.Lock())
+
+    def _refresh(self, name: str) -> Heard:
         try:
             facts = self._ask(name, DEADLINE_S)
         except SyncsrvError as error:

@@ -69,7 +69,12 @@ def kept(node: Node) -> dict[str, Any]:
 
 
 def ended(
-    answer: Answer, *words: str, status: int = 1, result: str = "failed", node: str = "fw2", guards: tuple[str, ...] = ()
+    answer: Answer,
+    *words: str,
+    status: int = 1,
+    result: str = "failed",
+    node: str = "fw2",
+    guards: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """A run that did not succeed, in the contract's shape, with a sentence and a remedy; the node's result.
 
@@ -114,7 +119,7 @@ def sound(*nodes: Node) -> None:
     for node in nodes:
         node.git("fsck", "--strict")
         assert "Traceback" not in node.log.read_text(errors="replace"), node.tail(80)
-        assert [path for path in node.root.rglob(".syncsrv-*")] == []
+        assert list(node.root.rglob(".syncsrv-*")) == []
         assert not (node.state / "journal.json").exists()
         refs = node.git("for-each-ref", "--format=%(refname)")
         assert "refs/syncsrv/job/" not in refs

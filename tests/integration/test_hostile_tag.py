@@ -40,14 +40,12 @@ def fresh(pair: Pair) -> str:
 
 
 def pulled(pair: Pair, *words: str, state: str, options: tuple[str, ...] = (), new_tag: bool = False) -> None:
-    """The backup pulls what its master offers: it says why not, nothing changes, and both show it until it is mended."""
+    """The backup pulls what its master offers: it says why not, nothing changes, and the status of both shows it."""
     with untouched(pair.fw2, new_tag=new_tag):
         found = ended(pair.fw2.ask("sync", *options), *words)
     own = pair.fw2.status()["sync"]
     assert (own["state"], own["reason"], own["remedy"]) == (state, found["reason"], found["remedy"])
-    until(
-        lambda: pair.fw1.status()["peers"]["fw2"]["state"] == state, deadline_s=15, what=f"the master to say {state} too"
-    )
+    until(lambda: pair.fw1.status()["peers"]["fw2"]["state"] == state, deadline_s=15, what=f"{state} on the master")
 
 
 def unsigned(forge: Forge, name: str, folder: Path) -> str:
@@ -88,9 +86,7 @@ def for_a_dry_run(forge: Forge, name: str, folder: Path) -> str:
     return "it was signed under the name dry-run/x"
 
 
-@pytest.mark.parametrize(
-    "offer", [unsigned, unsigned_in_form, lightweight, foreign, forged, renamed, for_a_dry_run], ids=lambda o: o.__name__
-)
+@pytest.mark.parametrize("offer", [unsigned, unsigned_in_form, lightweight, foreign, forged, renamed, for_a_dry_run])
 def test_a_tag_that_is_not_the_masters_word_blocks(
     lab: Pair, forge: Forge, tmp_path: Path, offer: Callable[[Forge, str, Path], str]
 ) -> None:

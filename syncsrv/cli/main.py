@@ -134,6 +134,9 @@ def run(argv: Sequence[str]) -> int:
         status = cli.main(args=list(argv), prog_name="syncsrv", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
+        if isinstance(error, click.exceptions.NoArgsIsHelpError) and not as_json:
+            error.show()
+            return error.exit_code
         _report(_usage(error), as_json=as_json)
         return error.exit_code
     except SyncsrvError as error:
@@ -155,7 +158,7 @@ def run(argv: Sequence[str]) -> int:
 def _usage(error: click.ClickException) -> SyncsrvError:
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     command = ctx.command_path if ctx else "syncsrv"
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) or error.message == "Missing command.":
         return UsageError(f"cannot tell what to do: {command} needs a command", f"see `{command} --help`")
     message = error.format_message().rstrip(".")
     return UsageError(f"cannot understand the command line: {message}", f"see `{command} --help`")

@@ -152,6 +152,7 @@ class App:
         self._recover()
         self._let_go()
         core, node = self.core, self._live.config.node
+        self._sweep()
         self._watch()
         core.record(via="watch")
         core.history.catch_up()
@@ -289,6 +290,14 @@ class App:
         result = "rolled_back" if outcome.put_back else outcome.result
         last = Last("recovery", result, rfc3339(self._clock.utc()), outcome.reason, outcome.remedy)
         self.core.state.save(replace(self.core.state.now, last=last))
+
+    def _sweep(self) -> None:
+        """Refs that held what a job needed; no job runs yet, and recovery is over."""
+        store = self.core.store
+        with store.writer():
+            for prefix in ("refs/syncsrv/quarantine/", "refs/syncsrv/job/"):
+                for ref, held in store.refs(prefix).items():
+                    store.move_ref(ref, None, held)
 
     # -- watch
 

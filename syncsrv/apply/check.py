@@ -22,6 +22,10 @@ DEADLINE_S = 60.0
 SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH of every check and hook."""
 
+_SENTENCE_LINES = 4
+_SENTENCE_OUTPUT = 600
+"""What of a check's words is repeated in the sentence: its last lines, since many say the reason before "failed"."""
+
 STAGE_WORD = "{stage}"
 """Replaced in every argument, wherever it stands; other braces stay."""
 
@@ -84,7 +88,8 @@ class CheckResult:
         """What happened, with the check's own last words."""
         if self.ok:
             return f"its check `{self.command}` is content"
-        said = next((line.strip() for line in reversed(self.output.splitlines()) if line.strip()), "")
+        lines = [line.strip() for line in self.output[-_SENTENCE_OUTPUT:].splitlines() if line.strip()]
+        said = " | ".join(lines[-_SENTENCE_LINES:])
         return f"its check `{self.command}` {self.why}" + (f": {said}" if said else "")
 
     def shown(self) -> str:

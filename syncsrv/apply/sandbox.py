@@ -135,7 +135,6 @@ def _execute(order: _Order, report: _Report) -> None:
         os.dup2(os.open(b"/dev/null", os.O_RDONLY), 0)
         kernel.default_signals()
         kernel.die_with_parent()
-        os.chdir(b"/")
         argv = order.all(b"arg")
         os.execvpe(argv[0], argv, order.environment)  # noqa: S606  # the area's check, without a shell
     except OSError as error:

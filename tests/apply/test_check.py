@@ -62,7 +62,7 @@ def test_a_refusing_check_is_told_in_its_own_words(node: Node, isolate: bool) ->
     assert result.status is Status.FAILED
     assert result.output == 'first\nunknown directive "lissten" in x.conf:3\n\n'
     assert result.why == "exited with 3"
-    assert result.sentence().endswith('exited with 3: unknown directive "lissten" in x.conf:3')
+    assert result.sentence().endswith('exited with 3: first | unknown directive "lissten" in x.conf:3')
     assert result.remedy
     assert result.shown().startswith('first\nunknown directive "lissten" in x.conf:3')
 
@@ -97,7 +97,7 @@ def test_a_flood_is_bounded(node: Node, isolate: bool) -> None:
     assert len(result.output) <= OUTPUT_KEPT + 100
     assert result.output.startswith("head\ny\n")
     assert result.output.endswith("y\ntail\n")
-    assert result.sentence().endswith(": tail")
+    assert result.sentence().endswith(": y | y | y | tail")
 
 
 def test_output_that_is_no_text(node: Node, isolate: bool) -> None:
@@ -250,7 +250,7 @@ def test_a_result_of_every_kind_reads_as_a_sentence() -> None:
         return CheckResult("dns", ("nft", "-c", "-f", "/etc/my rules"), status, output, 0.1, True, "a note", why)
 
     refused = result(Status.FAILED, "exited with 1", "a\nError: syntax\n")
-    assert refused.sentence() == "its check `nft -c -f '/etc/my rules'` exited with 1: Error: syntax"
+    assert refused.sentence() == "its check `nft -c -f '/etc/my rules'` exited with 1: a | Error: syntax"
     assert refused.shown() == "a\nError: syntax\n(a note)"
     assert "run `nft" in result(Status.TIMEOUT, "did not end within 60 s").remedy
     assert "correct the check of area dns" in result(Status.MISSING, "cannot be run (x)").remedy

@@ -83,7 +83,7 @@ def test_the_command_for_programs(tree: Path) -> None:
         "failed",
         "1:BROKEN\nunknown directive in app\n",
     )
-    assert check["reason"].endswith("exited with 1: unknown directive in app")
+    assert check["reason"].endswith("exited with 1: 1:BROKEN | unknown directive in app")
     (tree / ".syncsrv/cluster.yaml").unlink()
     done = syncsrv("check", "--tree", tree, "--json")
     assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (2, "usage")

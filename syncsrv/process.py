@@ -10,8 +10,10 @@ import os
 import selectors
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +40,7 @@ class Completed:
     """How a program ended.
 
     Attributes:
-        status: its exit status, negative for a signal; None where the deadline ended it.
+        status: its exit status, negative for a signal; None where the deadline ended it, or a Stop.
         output: stdout and stderr as they came, at most OUTPUT_KEPT bytes.
         truncated: whether output was dropped.
         seconds: how long it ran.
@@ -53,6 +55,37 @@ class Completed:
     def text(self) -> str:
         """The output for people: undecodable bytes shown as escapes."""
         return self.output.decode("utf-8", "backslashreplace")
+
+
+class Stop:
+    """Ends programs before their deadline, from another thread; once asked for, also those that are started later."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked = False
+        self._wakers: set[int] = set()
+
+    def ask(self) -> None:
+        """End what runs."""
+        with self._lock:
+            self._asked = True
+            for waker in self._wakers:
+                os.eventfd_write(waker, 1)
+
+    @contextmanager
+    def waker(self) -> Iterator[int]:
+        """A descriptor that can be read as soon as somebody has asked."""
+        handle = os.eventfd(0, os.EFD_CLOEXEC)
+        with self._lock:
+            self._wakers.add(handle)
+            if self._asked:
+                os.eventfd_write(handle, 1)
+        try:
+            yield handle
+        finally:
+            with self._lock:
+                self._wakers.discard(handle)
+            os.close(handle)
 
 
 class _Kept:
@@ -86,6 +119,7 @@ def run(
     stdin: bytes | None = None,
     output_to: Path | None = None,
     umask: int = -1,
+    stop: Stop | None = None,
 ) -> Completed:
     """Run ``argv`` to its end or to its deadline.
 
@@ -98,6 +132,7 @@ def run(
         output_to: file that its output is appended to. For a program that leaves a daemon behind: the daemon holds
             the file, where a pipe of ours would break under it as soon as nobody reads.
         umask: its file mode mask; -1: ours, which in core hides all it makes from others.
+        stop: whoever holds it may end the program before its deadline.
 
     Raises:
         NotStartedError: it could not be executed.
@@ -122,7 +157,8 @@ def run(
             raise NotStartedError(argv, error.strerror or str(error)) from error
     kept = _Kept(OUTPUT_KEPT)
     try:
-        finished = _pump(child, kept, began + deadline_s, stdin)
+        with (stop or Stop()).waker() as stopped:
+            finished = _pump(child, kept, began + deadline_s, stdin, stopped)
     finally:
         _end_group(child)
     if output_to is not None:
@@ -135,8 +171,8 @@ def run(
     )
 
 
-def _pump(child: subprocess.Popen[bytes], kept: _Kept, ends_at: float, stdin: bytes | None) -> bool:
-    """Copy output until the program itself has ended; True unless the deadline came first.
+def _pump(child: subprocess.Popen[bytes], kept: _Kept, ends_at: float, stdin: bytes | None, stopped: int) -> bool:
+    """Copy output until the program itself has ended; True unless the deadline, or a Stop, came first.
 
     A grandchild that keeps our pipe open (a daemon that was started) does not hold us up.
     """
@@ -151,6 +187,7 @@ def _pump(child: subprocess.Popen[bytes], kept: _Kept, ends_at: float, stdin: by
         pidfd = os.pidfd_open(child.pid)
         try:
             selector.register(pidfd, selectors.EVENT_READ)
+            selector.register(stopped, selectors.EVENT_READ)
             while True:
                 wait_s = ends_at - time.monotonic()
                 if wait_s <= 0:
@@ -167,6 +204,8 @@ def _pump(child: subprocess.Popen[bytes], kept: _Kept, ends_at: float, stdin: by
                     _drain(child, kept)
                     child.wait()
                     return True
+                if stopped in ready:
+                    return False
         finally:
             os.close(pidfd)
 

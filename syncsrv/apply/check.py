@@ -17,6 +17,7 @@ from pathlib import Path
 from syncsrv.apply import confine
 from syncsrv.apply.stage import Stage
 from syncsrv.plan.tree import Tree
+from syncsrv.process import Stop
 
 DEADLINE_S = 60.0
 SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -120,7 +121,12 @@ class Checker:
     isolate: bool = True
 
     def run(
-        self, planned: Tree, live: Tree, tops: Mapping[str, Sequence[bytes]], checks: Mapping[str, Sequence[str]]
+        self,
+        planned: Tree,
+        live: Tree,
+        tops: Mapping[str, Sequence[bytes]],
+        checks: Mapping[str, Sequence[str]],
+        stop: Stop | None = None,
     ) -> Iterator[CheckResult]:
         """Stage ``planned`` and run each area's check, yielding each result as it comes.
 
@@ -129,6 +135,7 @@ class Checker:
             live: the same areas as they are.
             tops: tree paths per area; of every area in ``planned``.
             checks: argv per area.
+            stop: ends the check that runs; whoever asked for that looks at no result.
 
         Raises:
             StageError, FileError: the stage could not be built.
@@ -144,7 +151,9 @@ class Checker:
             hidden=self.hidden,
         ) as stage:
             for area, argv in checks.items():
-                yield run_check(stage, area, argv, node=self.node, deadline_s=self.deadline_s, isolate=self.isolate)
+                yield run_check(
+                    stage, area, argv, node=self.node, deadline_s=self.deadline_s, isolate=self.isolate, stop=stop
+                )
 
 
 def run_checks(
@@ -173,7 +182,14 @@ def run_checks(
 
 
 def run_check(
-    stage: Stage, area: str, argv: Sequence[str], *, node: str, deadline_s: float = DEADLINE_S, isolate: bool = True
+    stage: Stage,
+    area: str,
+    argv: Sequence[str],
+    *,
+    node: str,
+    deadline_s: float = DEADLINE_S,
+    isolate: bool = True,
+    stop: Stop | None = None,
 ) -> CheckResult:
     """Run one area's check, isolated if that can be had.
 
@@ -183,12 +199,12 @@ def run_check(
     refused = confine.why_not_isolated() if isolate else "isolation is switched off"
     if not refused:
         seen_at = os.fspath(stage.root).rstrip("/")
-        program = _program(area, argv, seen_at, stage.root, node, deadline_s)
+        program = _program(area, argv, seen_at, stage.root, node, deadline_s, stop)
         ended = confine.isolated(stage, program)
         if not ended.refused:
             return _result(area, program, ended, isolated=True, note="; ".join(ended.notes))
         refused = ended.refused
-    program = _program(area, argv, os.fspath(stage.folder()), stage.root, node, deadline_s)
+    program = _program(area, argv, os.fspath(stage.folder()), stage.root, node, deadline_s, stop)
     ended = confine.plainly(stage.directory("reports"), program)
     note = f"not isolated, {refused}: absolute includes were read from the live system"
     return _result(area, program, ended, isolated=False, note="; ".join([note, *stage.notes]))
@@ -212,7 +228,15 @@ def run_in_folder(
     return _result(area, program, confine.plainly(reports, program), isolated=False, note=note)
 
 
-def _program(area: str, argv: Sequence[str], stage: str, root: Path, node: str, deadline_s: float) -> confine.Program:
+def _program(
+    area: str,
+    argv: Sequence[str],
+    stage: str,
+    root: Path,
+    node: str,
+    deadline_s: float,
+    stop: Stop | None = None,
+) -> confine.Program:
     environment = {
         "PATH": SEARCHED,
         "LANG": "C.UTF-8",
@@ -221,7 +245,7 @@ def _program(area: str, argv: Sequence[str], stage: str, root: Path, node: str, 
         "AREA": area,
         "NODE": node,
     }
-    return confine.Program(tuple(one.replace(STAGE_WORD, stage) for one in argv), environment, deadline_s)
+    return confine.Program(tuple(one.replace(STAGE_WORD, stage) for one in argv), environment, deadline_s, stop)
 
 
 def _result(area: str, program: confine.Program, ended: confine.Ended, *, isolated: bool, note: str) -> CheckResult:

@@ -32,11 +32,13 @@ class Program:
         argv: program and arguments.
         env: its whole environment.
         deadline_s: seconds that it may take.
+        stop: whoever holds it may end it earlier; it then counts as ended by the deadline.
     """
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
     deadline_s: float
+    stop: process.Stop | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ def _run(reports: Path, order: Iterable[tuple[str, str]], program: Program) -> E
         env={},
         deadline_s=program.deadline_s + _GRACE_S,
         stdin=text,
+        stop=program.stop,
     )
     return _read(Path(report).read_text("utf-8", "surrogateescape"), completed)
 

@@ -152,7 +152,8 @@ def check(parts: Parts, order: Order, made: Plan, steps: Steps) -> None:
         return
     tops = {name: order.areas.tops(name) for name in order.chosen if name != CLUSTER_AREA}
     failed: list[CheckResult] = []
-    for result in parts.checker.run(made.result, made.live, tops, argvs):
+    for result in parts.checker.run(made.result, made.live, tops, argvs, steps.stop):
+        steps.check_abort()
         steps.add(f"check {result.area}", "done" if result.ok else "failed", result.seconds, result.shown())
         if not result.ok:
             failed.append(result)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from syncsrv.clock import Clock
 from syncsrv.control.verbs import Step
 from syncsrv.errors import SyncsrvError
+from syncsrv.process import Stop
 
 
 class AbortedError(SyncsrvError):
@@ -46,13 +47,16 @@ class Steps:
     clock: Clock
     publish: Callable[[Step], None]
     done: list[Step] = field(default_factory=list)
+    stop: Stop = field(default_factory=Stop)
+    """Ends the check that runs when the job is aborted."""
     _aborted_by: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def abort(self, by: str) -> None:
-        """Ask the job to stop before its next step."""
+        """Ask the job to stop before its next step; a check that runs ends at once."""
         with self._lock:
             self._aborted_by = by
+        self.stop.ask()
 
     def check_abort(self) -> None:
         """Raise AbortedError when somebody asked for it."""
@@ -70,7 +74,7 @@ class Steps:
             yield current
             current.result = current.result or "done"
         except SyncsrvError as error:
-            current.output = current.output or str(error)
+            current.say(str(error))
             raise
         finally:
             self._finish(

@@ -6,7 +6,6 @@ from the table here. Every command takes ``--json`` after its name too, without 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import io
 import json
@@ -65,6 +64,8 @@ class _Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
+            import difflib  # 4 ms that only a mistyped name pays
+
             near = difflib.get_close_matches(name, COMMANDS, 1)
             hint = f"did you mean {near[0]}?" if near else "`syncsrv --help` lists them"
             raise UsageError(f"cannot run {name}: there is no such command", hint)

@@ -44,9 +44,11 @@ from syncsrv.config.document import (
     shortened,
 )
 from syncsrv.config.values import SecretRef
+from syncsrv.config.yamlsyntax import in_our_words, without_block
 
 _READ_CHARACTERS = 2 * MAX_BYTES
 """How much is read in all while looking for more flaws: a second for each 200,000 characters."""
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _CORE_TAG = "tag:yaml.org,2002:"
 
 
@@ -71,7 +73,7 @@ def parse(source: bytes | str) -> Document:
         broken = reading.read()
         if broken is None:
             break
-        blanked, name = _without_block(text, broken)
+        blanked, name = without_block(text, broken.lines)
         elsewhere = name is not None and broken.flaw.path[:1] != (name,)
         flaws.append(replace(broken.flaw, path=(name,)) if elsewhere and name else broken.flaw)
         if blanked is None or len(flaws) >= MAX_FLAWS or budget < len(text):
@@ -161,7 +163,7 @@ class _Reading:
         mark = _mark(place) if place else TOP
         began = error.context_mark.line + 1 if error.context_mark else mark.line
         opened = f" (in what begins on line {began})" if began != mark.line else ""
-        words = _in_our_words(str(error.context or ""), str(error.problem or "syntax error"))
+        words = in_our_words(str(error.context or ""), str(error.problem or "syntax error"))
         flaw = Flaw(mark, self._here(), f"cannot be read as YAML: {words}{opened}")
         swallows = any(kind in str(error.context) for kind in ("flow", "quoted scalar"))
         return _BrokenError(flaw, *((began, mark.line) if swallows else (mark.line,)))
@@ -220,13 +222,13 @@ class _Reading:
             self.flaws.append(Flaw(mark, top.path, "cannot be used as a key: a key has no tag and no anchor"))
         if event.value == "<<" and not event.style:
             self.flaws.append(Flaw(mark, top.path, "cannot merge with `<<`: YAML 1.2 has no merge keys"))
-        top.key, top.key_event = event.value, event
-        top.skip = event.value in top.into
+        key = self._whole(event.value, mark, top.path)
+        top.key, top.key_event = key, event
+        top.skip = key in top.into
         if top.skip:
-            first = self.spots[(*top.path, event.value)].key or mark
-            self.flaws.append(
-                Flaw(mark, (*top.path, event.value), f"cannot be given twice: it stands on line {first.line} already")
-            )
+            first = self.spots[(*top.path, key)].key or mark
+            message = f"cannot be given twice: it stands on line {first.line} already"
+            self.flaws.append(Flaw(mark, (*top.path, key), message))
 
     def _start(self, event: CollectionStartEvent, mark: Mark, path: KeyPath) -> None:
         if len(self._open) >= MAX_DEPTH:
@@ -313,7 +315,7 @@ class _Reading:
 
     def _scalar(self, event: ScalarEvent, mark: Mark, path: KeyPath) -> Any:
         plain = event.style in (None, "")
-        text: str = event.value
+        text = self._whole(event.value, mark, path)
         if event.tag == "!secret":
             if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", text):
                 self.flaws.append(Flaw(mark, path, "cannot take !secret without the NAME of a key in secrets.yaml"))
@@ -325,52 +327,15 @@ class _Reading:
                 Flaw(mark, path, f"cannot take the tag {shortened(event.tag)}: only `!secret NAME` has a meaning")
             )
             return text
-        if any("\ud800" <= letter <= "\udfff" for letter in text):
-            self.flaws.append(Flaw(mark, path, "cannot hold half a surrogate pair"))
-            return "\ufffd"
         return resolve_plain(text) if plain else text
+
+    def _whole(self, text: str, mark: Mark, path: KeyPath) -> str:
+        """The text without halves of surrogate pairs, which an escape can make and no file can hold."""
+        if not _SURROGATES.search(text):
+            return text
+        self.flaws.append(Flaw(mark, path, "cannot hold half a surrogate pair"))
+        return _SURROGATES.sub("\ufffd", text)
 
 
 def _mark(mark: Any) -> Mark:
     return Mark(mark.line + 1, mark.column + 1, mark.index)
-
-
-def _without_block(text: str, broken: _BrokenError) -> tuple[str | None, str | None]:
-    """The text with the top-level block that broke it blanked, and that block's key; None where there is none."""
-    lines = text.splitlines(keepends=True)
-    for line in broken.lines:
-        begin = min(line, len(lines)) - 1
-        while begin >= 0 and not _begins_block(lines[begin]):
-            begin -= 1
-        if begin < 0:
-            continue
-        end = begin + 1
-        while end < len(lines) and not _begins_block(lines[end]):
-            end += 1
-        blank = [re.sub(r"[^\r\n]", " ", line) for line in lines[begin:end]]
-        key = re.match(r"""(?:"([^"]*)"|'([^']*)'|(\w[^:]*?))\s*:(?:\s|\Z)|(\w+)""", lines[begin])
-        return "".join([*lines[:begin], *blank, *lines[end:]]), next(filter(None, key.groups()), None) if key else None
-    return None, None
-
-
-def _begins_block(line: str) -> bool:
-    return line[:1] not in (" ", "\t", "\r", "\n", "#", "-", "]", "}", "")
-
-
-def _in_our_words(context: str, problem: str) -> str:
-    """What ruamel says of a syntax error, for people who do not write parsers."""
-    if "'\\t'" in problem:
-        return "a tab stands where only spaces may indent"
-    if "mapping values are not allowed" in problem:
-        return "a second `: ` in one value, or wrong indentation; text with `: ` in it stands in quotes"
-    if "expected <block end>" in problem:
-        return "this does not fit the indentation above it"
-    if problem.startswith("expected ',' or"):
-        return f"`{problem[17]}` or `,` is missing before this"
-    if "quoted scalar" in context and "end of stream" in problem:
-        return "a quote is not closed"
-    if "could not find expected ':'" in problem:
-        return "a `:` is missing after this key"
-    if "cannot start any token" in problem:
-        return f"nothing can begin with {problem.split()[2]}; text that does stands in quotes"
-    return problem.replace("'\\x00'", "the end of the file")

@@ -1,4 +1,4 @@
-"""``syncsrv init`` and ``syncsrv key``: a node that is whole, or none."""
+"""``syncsrv init``: a node that is whole, or none."""
 
 from __future__ import annotations
 
@@ -78,25 +78,6 @@ def test_stock_tools_read_the_key_and_the_repository(tmp_path: Path, capsys: pyt
     )
     assert answer["key"].split()[:2] == line.stdout.split()[:2]
     subprocess.run(["git", "-C", tmp_path / "state/config.git", "fsck", "--strict"], capture_output=True, check=True)
-
-
-def test_key_prints_the_line_that_init_showed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _, answer = init(capsys, tmp_path)
-    assert run(["--config", str(tmp_path / "etc"), "key"]) == 0
-    assert capsys.readouterr().out == f"{answer['key']}\n"
-    assert run(["--config", str(tmp_path / "etc"), "key", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"key": answer["key"]}
-    (tmp_path / "etc/cluster.yaml").write_text("broken: [")
-    assert run(["--config", str(tmp_path / "etc"), "key"]) == 0
-
-
-def test_key_of_a_node_that_lost_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    init(capsys, tmp_path)
-    (tmp_path / "state/key").unlink()
-    assert run(["--config", str(tmp_path / "etc"), "key", "--json"]) == 1
-    error = json.loads(capsys.readouterr().out)["error"]
-    assert error["message"].startswith(f"cannot use the key {tmp_path}/state/key")
-    assert error["remedy"]
 
 
 @pytest.mark.parametrize("name", ["node.yaml", "cluster.yaml"])

@@ -18,7 +18,6 @@ import pytest
 
 import syncsrv.cli
 from syncsrv.cli import main as cli
-from syncsrv.version import PROTOCOL, __version__
 
 PROGRAM = [sys.executable, "-Es", "-m", "syncsrv"]
 
@@ -73,14 +72,6 @@ def test_help_is_printed_from_the_table_and_imports_no_command() -> None:
     )
     for name, line in cli.COMMANDS.items():
         assert any(words.split()[:1] == [name] and line in words for words in done.stdout.splitlines()), name
-
-
-def test_version() -> None:
-    assert syncsrv_run("version").stdout.startswith(f"syncsrv {__version__} (protocol {PROTOCOL}, Python 3.")
-    answer = json.loads(syncsrv_run("version", "--json").stdout)
-    assert answer == {"version": __version__, "protocol": PROTOCOL, "python": sys.version.split()[0]}
-    assert json.loads(syncsrv_run("--json", "version").stdout) == answer
-    assert syncsrv_run("--version").stdout == f"{__version__}\n"
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,8 @@ def test_syntax_errors_and_their_places(text: str, line: int, column: int, path:
         ("%YAML 1.1\n---\na: yes\n", 1, 1, (), "cannot take YAML directives (lines with %)"),
         ("a: 1\n---\nb: 2\n", 2, 1, (), "cannot take a second document: `---` may stand only at the top"),
         ('a: "\\ud800"\n', 1, 4, ("a",), "cannot hold half a surrogate pair"),
+        ('a: !!str "\\udfff"\n', 1, 4, ("a",), "cannot hold half a surrogate pair"),
+        ('"\\ud800": 1\n', 1, 1, (), "cannot hold half a surrogate pair"),
         ("a: 1\nb: x\x07y\n", 2, 5, ("b",), "cannot hold the character U+0007"),
     ],
 )

@@ -11,6 +11,7 @@ alike, and the outcome says so.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from syncsrv.apply import prepare, settle
 from syncsrv.apply.hooks import HookContext
@@ -106,7 +107,6 @@ class Engine:
         with steps.step("journal") as step:
             record = self._begin(order, plan)
             step.say(counted(len(record.operations), "operation"))
-        parts.unproven(True)
         try:
             return self._write(order, plan, record, context, steps)
         finally:
@@ -128,8 +128,18 @@ class Engine:
         with recorder.store.writer():
             wanted = recorder.store.build_tree(head, {change.path: change.new for change in plan.changes})
             recorder.store.move_ref(settle.job_ref(order.job), wanted, None)
+        try:
+            record = self._record(order, plan, head, wanted)
+            parts.journal.begin(record)
+        except SyncsrvError:
+            settle.release(parts, order.job)
+            raise
+        return record
+
+    def _record(self, order: Order, plan: Plan, head: str, wanted: str) -> Record:
+        parts = self.parts
         services = parts.services(parts.cluster())
-        record = Record(
+        return Record(
             job=order.job,
             kind=JobKind(order.kind),
             pre_image=head,
@@ -149,8 +159,6 @@ class Engine:
             restart_all=order.restart_all,
             services_before={status.name: status.state.value for status in services.statuses()},
         )
-        parts.journal.begin(record)
-        return record
 
     def _missing(self, plan: Plan) -> list[bytes]:
         return self.parts.files.missing_parents(
@@ -164,37 +172,45 @@ class Engine:
         def progress(done: int, total: int) -> None:
             nonlocal written
             steps.check_abort()
-            written = done >= total - len(record.operations)
+            written = done > total - len(record.operations)
 
         try:
+            parts.unproven(True)
             with steps.step("write") as step:
                 parts.journal.advance(Phase.WRITING)
                 write_all(parts.files, record.operations, plan.live, plan.result, progress)
-                written = True
                 step.say(f"{counted(len(plan.changes), 'path')} on disk")
             with steps.step("read back") as step:
                 self._read_back(order, plan)
                 step.say("the disk equals the planned result")
             with steps.step("commit") as step:
                 commit = self._commit(order, record)
-                record = parts.journal.advance(Phase.APPLIED)
+                record = replace(record, phase=Phase.APPLIED)  # main says so now, whatever becomes of the journal
+                parts.journal.advance(Phase.APPLIED)
                 step.say(f"main is {commit[:10]}")
+            if CLUSTER_AREA in order.chosen:
+                parts.take_effect(order.cluster)
+            failed = settle.serve_changed(parts, record, order.cluster, steps)
+            if failed:
+                raise CannotApplyError(failed)
+            with steps.step("post-apply hook") as step:
+                said = parts.hooks.after(context)
+                step.result = "warning" if said.failed else "done"
+                step.say(said.words)
+            with steps.step("read again") as step:
+                drift = self._drift(order, plan)
+                step.result = "warning" if drift else "done"
+                step.say(drift or "the disk still equals the planned result")
         except SyncsrvError as error:
             return settle.put_back(parts, record, steps, error, written=written)
-        if CLUSTER_AREA in order.chosen:
-            parts.take_effect(order.cluster)
-        failed = settle.serve_changed(parts, record, order.cluster, steps)
-        if failed:
-            return settle.put_back(parts, record, steps, CannotApplyError(failed), written=True)
-        with steps.step("post-apply hook") as step:
-            said = parts.hooks.after(context)
-            step.result = "warning" if said.failed else "done"
-            step.say(said.words)
-        with steps.step("known-good") as step:
-            step.say(self._after_services(order, plan))
-            parts.remember(order, commit)
-            settle.finish(parts, record, commit)
-        return Outcome("done", prepare.describe(plan), commit=commit, changes=plan.changes)
+        reason = prepare.describe(plan) + (f"; {drift}" if drift else "")
+        try:
+            with steps.step("known-good"):
+                parts.remember(order, commit)
+                settle.finish(parts, record, commit)
+        except SyncsrvError as error:
+            return settle.unfinished(error, reason, commit)
+        return Outcome("done", reason, commit=commit, changes=plan.changes)
 
     def _read_back(self, order: Order, plan: Plan) -> None:
         """Law 5: what the disk holds, computed anew, is the planned result; anything else is a failure."""
@@ -210,11 +226,13 @@ class Engine:
         live = self.parts.recorder.scan(areas)
         return [show_path(change.path) for change in compare(result, live.entries, areas.area_of)]
 
-    def _after_services(self, order: Order, plan: Plan) -> str:
+    def _drift(self, order: Order, plan: Plan) -> str:
+        """What services and hooks have changed since it was read back; main says it too from here on."""
         differing = self._differences(order, plan.result)
-        if differing:
-            return f"drift: {listed(differing)} was changed by a service or hook meanwhile"
-        return "the disk still equals the planned result"
+        if not differing:
+            return ""
+        self.parts.recorder.record(self.parts.areas(self.parts.cluster()), via="watch")
+        return f"drift: {listed(differing)} was changed by a service or hook meanwhile"
 
     def _commit(self, order: Order, record: Record) -> str:
         recorder, node = self.parts.recorder, self.parts.node.node

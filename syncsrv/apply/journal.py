@@ -13,6 +13,7 @@ The phases, and what a start finds to do:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,10 +21,12 @@ from syncsrv import durable
 from syncsrv.apply.fault import Checkpoint, no_checkpoint
 from syncsrv.apply.journal_format import Confirm, JobKind, JournalFormatError, Phase, Record, decode, encode
 from syncsrv.errors import DamagedError, SyncsrvError
+from syncsrv.store.files import writing
 
 __all__ = ["Confirm", "JobKind", "Journal", "JournalBusyError", "JournalFormatError", "Phase", "Record"]
 
 FILE_NAME = "journal.json"
+_WHAT = "the journal"
 
 
 class JournalBusyError(SyncsrvError):
@@ -61,6 +64,10 @@ class Journal:
             text = self.path.read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise DamagedError(
+                f"cannot read the journal {self.path}: {error.strerror}", "see the system's log for its file system"
+            ) from error
         return decode(text, self.path)
 
     def begin(self, record: Record) -> None:
@@ -68,14 +75,24 @@ class Journal:
 
         Raises:
             JournalBusyError: there is one.
+            NoSpaceError, UnwritableError: it could not be written, and there is none.
         """
         if self.path.exists():
             raise JournalBusyError(self.path)
-        self._write(record)
-        self._checkpoint("journal.begun")
+        try:
+            self._write(record)
+            self._checkpoint("journal.begun")
+        except SyncsrvError:
+            with suppress(OSError):  # it may be there, and be in doubt after a crash only: nothing has begun
+                self.path.unlink()
+            raise
 
     def advance(self, phase: Phase) -> Record:
-        """Note that the apply has come to ``phase``; what is noted is durable when this returns."""
+        """Note that the apply has come to ``phase``; what is noted is durable when this returns.
+
+        Raises:
+            NoSpaceError, UnwritableError: it says the earlier phase, or, in doubt, this one.
+        """
         record = self.load()
         if record is None:
             raise DamagedError(
@@ -88,9 +105,15 @@ class Journal:
         return record
 
     def remove(self) -> None:
-        """The apply is over."""
-        durable.remove(self.path)
+        """The apply is over.
+
+        Raises:
+            UnwritableError: the next start may find it once more.
+        """
+        with writing(self.path, _WHAT):
+            durable.remove(self.path)
         self._checkpoint("journal.removed")
 
     def _write(self, record: Record) -> None:
-        durable.write(self.path, encode(record))
+        with writing(self.path, _WHAT):
+            durable.write(self.path, encode(record))

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from syncsrv.apply.journal import Phase, Record
 from syncsrv.apply.order import CannotApplyError, Outcome, Parts
 from syncsrv.apply.steps import Steps
-from syncsrv.apply.undo import undo
+from syncsrv.apply.undo import UndoReport, undo
 from syncsrv.config.model import Cluster, OnChange
+from syncsrv.config.problem import ConfigurationError
 from syncsrv.errors import SyncsrvError
 from syncsrv.plan.areas import CLUSTER_AREA
 from syncsrv.plan.tree import CLUSTER_PATH, Entry, show_path
@@ -57,16 +58,26 @@ def _failures(results: list[ActionResult]) -> str:
 def finish(parts: Parts, record: Record, commit: str) -> None:
     """The run is over and good: known-good moves, the journal goes."""
     store = parts.recorder.store
-    with store.writer():
-        store.move_ref(KNOWN_GOOD, commit, store.ref(KNOWN_GOOD))
-        _release(parts, record)
+    store.move_ref(KNOWN_GOOD, commit, store.ref(KNOWN_GOOD))
+    release(parts, record.job)
     parts.journal.remove()
 
 
-def _release(parts: Parts, record: Record) -> None:
-    held = parts.recorder.store.ref(job_ref(record.job))
+def unfinished(error: SyncsrvError, reason: str, commit: str) -> Outcome:
+    """It is applied, main says so and the services run with it; only that could not be noted."""
+    return Outcome(
+        "failed",
+        f"{reason}; all of it is applied, but the end of the job could not be noted: {error.message}",
+        f"{error.remedy or 'mend that'}; then restart syncsrv, which finishes it from its journal",
+        commit=commit,
+    )
+
+
+def release(parts: Parts, job: str) -> None:
+    """Nothing of the job is needed after a crash any more."""
+    held = parts.recorder.store.ref(job_ref(job))
     if held is not None:
-        parts.recorder.store.move_ref(job_ref(record.job), None, held)
+        parts.recorder.store.move_ref(job_ref(job), None, held)
 
 
 def put_back(parts: Parts, record: Record, steps: Steps, error: SyncsrvError, *, written: bool) -> Outcome:
@@ -74,31 +85,32 @@ def put_back(parts: Parts, record: Record, steps: Steps, error: SyncsrvError, *,
 
     Args:
         parts: of this node.
-        record: the journal's.
+        record: the journal's, as far as it has come.
         steps: where it is told.
         error: what went wrong.
-        written: whether live files may have changed.
+        written: whether live files have changed for sure; else it is told by what there is to put back.
     """
     recorder = parts.recorder
-    committed = record.phase is Phase.APPLIED
     why = error.message
+    failed = ""
     try:
         with steps.step("put back") as step:
-            if committed:
+            if record.phase is Phase.APPLIED:
                 record = parts.journal.advance(Phase.REVERTING)
-            step.say(_restore_files(parts, record))
-            cluster = _cluster_of(parts, record)
-            if committed and CLUSTER_AREA in record.areas:
+            report = _restore_files(parts, record)
+            step.say(_told(report))
+            written = written or bool(report.restored)
+            cluster = _cluster_in(parts, record.pre_image)
+            if cluster != parts.cluster():
                 parts.take_effect(cluster)
         if record.phase is Phase.REVERTING:
-            _restore_services(parts, record, cluster, steps)
+            failed = _restore_services(parts, record, cluster, steps)
         with steps.step("record what is live") as step:
             live = recorder.record(
                 parts.areas(cluster), via=record.via, message=f"put back: {why.splitlines()[0]}"[:200]
             )
             step.say(f"{live.commit[:10]}" if live.commit else "main equals the disk")
-            with recorder.store.writer():
-                _release(parts, record)
+            release(parts, record.job)
             parts.journal.remove()
     except SyncsrvError as worse:
         return Outcome(
@@ -107,11 +119,17 @@ def put_back(parts: Parts, record: Record, steps: Steps, error: SyncsrvError, *,
             f"{worse.remedy or 'mend that'}; then restart syncsrv, which tries again from its journal",
             put_back=written,
         )
-    told = f"{why}; everything was put back" if written else why
-    return Outcome("failed", told, error.remedy, put_back=written, commit=recorder.head())
+    told = [why]
+    if failed:
+        told.append(f"the files were put back, but not all services: {failed}")
+    elif written:
+        told.append("everything was put back")
+    if report.edited:
+        told.append(_left(report))
+    return Outcome("failed", "; ".join(told), error.remedy, put_back=written, commit=recorder.head())
 
 
-def _restore_files(parts: Parts, record: Record) -> str:
+def _restore_files(parts: Parts, record: Record) -> UndoReport:
     pre, wanted = parts.recorder.tree(record.pre_image), parts.recorder.store.read_tree(record.wanted)
     report = undo(parts.files, record.job, record.operations, pre, wanted)
     if report.failed:
@@ -119,28 +137,36 @@ def _restore_files(parts: Parts, record: Record) -> str:
             "cannot put everything back: " + listed(failed.message for failed in report.failed),
             "mend the cause; the journal is kept, and the next start tries again",
         )
+    return report
+
+
+def _told(report: UndoReport) -> str:
     said = f"{counted(len(report.restored), 'path')} restored"
-    if report.edited:
-        said += "; left as somebody changed them meanwhile: " + listed(
-            f"{show_path(one.path)} ({one.how})" for one in report.edited
-        )
-    return said
+    return f"{said}; {_left(report)}" if report.edited else said
 
 
-def _cluster_of(parts: Parts, record: Record) -> Cluster:
-    """The configuration that was in force before the run."""
-    entry: Entry | None = parts.recorder.tree(record.pre_image).get(CLUSTER_PATH)
+def _left(report: UndoReport) -> str:
+    edited = listed(f"{show_path(one.path)} ({one.how})" for one in report.edited)
+    return f"left as somebody changed them meanwhile: {edited}"
+
+
+def _cluster_in(parts: Parts, commit: str) -> Cluster:
+    """The configuration that a commit holds; the one in force where its text is none, and so never was in force."""
+    entry: Entry | None = parts.recorder.tree(commit).get(CLUSTER_PATH)
     if entry is None:
         return parts.cluster()
-    return parts.read_cluster(parts.recorder.store.blob(entry.blob))
+    try:
+        return parts.read_cluster(parts.recorder.store.blob(entry.blob))
+    except ConfigurationError:
+        return parts.cluster()
 
 
-def _restore_services(parts: Parts, record: Record, cluster: Cluster, steps: Steps) -> None:
+def _restore_services(parts: Parts, record: Record, cluster: Cluster, steps: Steps) -> str:
     before = [ServiceStatus(name, ServiceState(state)) for name, state in record.services_before.items()]
     touched: Mapping[str, OnChange] = {name: OnChange(wish) for name, wish in record.services.items()}
     if record.restart_all:
         touched = dict.fromkeys(record.services_before, OnChange.RESTART)
-    parts.services(cluster).restore(before, touched, lambda result: _tell(steps, result))
+    return _failures(parts.services(cluster).restore(before, touched, lambda result: _tell(steps, result)))
 
 
 def recover(parts: Parts, steps: Steps) -> Outcome | None:
@@ -152,29 +178,36 @@ def recover(parts: Parts, steps: Steps) -> Outcome | None:
     record = parts.journal.load()
     if record is None:
         return None
-    recorder = parts.recorder
-    head = recorder.head()
-    if record.phase is not Phase.APPLIED and head is not None and head != record.main_expected:
-        record = _committed_unseen(parts, record, head)
-    if record.phase is not Phase.APPLIED:
+    commit = _commit_of(parts, record)
+    if record.phase is Phase.WRITING and commit is not None:
+        record = parts.journal.advance(Phase.APPLIED)  # main had moved, and core ended before the journal said so
+    if record.phase is not Phase.APPLIED or commit is None:
         crashed = CannotApplyError(
             f"cannot finish job {record.job}: core ended while it was {record.phase}", "synchronize again"
         )
-        return put_back(parts, record, steps, crashed, written=record.phase is not Phase.PREPARED)
-    assert head is not None
-    entry = recorder.tree(head).get(CLUSTER_PATH)
-    cluster = parts.read_cluster(recorder.store.blob(entry.blob)) if entry is not None else parts.cluster()
+        return put_back(parts, record, steps, crashed, written=record.phase is Phase.REVERTING)
+    cluster = _cluster_in(parts, commit) if CLUSTER_AREA in record.areas else parts.cluster()
     failed = serve_changed(parts, record, cluster, steps)
     if failed:
         return put_back(parts, record, steps, CannotApplyError(failed), written=True)
-    with steps.step("known-good"):
-        parts.remember_again(record, head)
-        finish(parts, record, head)
-    return Outcome("done", f"job {record.job} was finished after core had ended in the middle of it", commit=head)
+    told = f"job {record.job} was finished after core had ended in the middle of it"
+    try:
+        with steps.step("known-good"):
+            parts.remember_again(record, commit)
+            finish(parts, record, commit)
+    except SyncsrvError as error:
+        return unfinished(error, told, commit)
+    return Outcome("done", told, commit=commit)
 
 
-def _committed_unseen(parts: Parts, record: Record, head: str) -> Record:
-    """Main had moved to the wanted tree, and core ended before the journal said so."""
-    if record.phase is Phase.WRITING and parts.recorder.store.read_commit(head).tree == record.wanted:
-        return parts.journal.advance(Phase.APPLIED)
-    return record
+def _commit_of(parts: Parts, record: Record) -> str | None:
+    """The commit that the run made on main; what came after it, while the journal could not be removed, is not it."""
+    head = parts.recorder.head()
+    if head is None:
+        return None
+    for info in parts.recorder.store.first_parents(head):
+        if info.id == record.main_expected:
+            return None
+        if info.tree == record.wanted and info.parents[:1] == (record.main_expected,):
+            return info.id
+    return None

@@ -30,7 +30,7 @@ from syncsrv.config.problem import ConfigurationError
 from syncsrv.control.codec import decode_reply
 from syncsrv.control.serve import Server
 from syncsrv.control.verbs import VERBS, Door, Facts, PeopleReply, Step
-from syncsrv.core.backup import QUARANTINE, applied_by
+from syncsrv.core.backup import QUARANTINE, applied_again, applied_by
 from syncsrv.core.freshness import Freshness
 from syncsrv.core.handlers import Handlers
 from syncsrv.core.jobs import Jobs
@@ -39,7 +39,7 @@ from syncsrv.core.parts import Core, Live, areas_of
 from syncsrv.core.peers import PeerBook
 from syncsrv.core.people import People
 from syncsrv.core.ssh import Ssh
-from syncsrv.core.state import Applied, StateFile
+from syncsrv.core.state import StateFile
 from syncsrv.errors import SyncsrvError, UsageError
 from syncsrv.plan.tree import CLUSTER_PATH
 from syncsrv.plan.verdict import Last
@@ -264,11 +264,7 @@ class App:
         self.core.state.save(applied_by(self.core.state.now, order, commit))
 
     def _remember_again(self, record: Record, commit: str) -> None:
-        state = self.core.state.now
-        if record.kind == "sync" and record.tag and record.tag_object and record.target:
-            one = Applied(record.tag, record.tag_object, record.target, commit)
-            state = replace(state, applied={**state.applied, **dict.fromkeys(record.areas, one)}, rolled_back_here=None)
-        self.core.state.save(state)
+        self.core.state.save(applied_again(self.core.state.now, record, commit))
 
     def _let_go(self) -> None:
         """Drop the refs of jobs that ended with an earlier core; a journal that could not be undone keeps its own."""

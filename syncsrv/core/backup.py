@@ -6,9 +6,10 @@ tag holds, below the roots that this node allows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from syncsrv.apply.journal_format import JobKind, Record
 from syncsrv.apply.order import CannotApplyError, Order, Outcome
 from syncsrv.apply.steps import Steps
 from syncsrv.clock import rfc3339
@@ -295,11 +296,23 @@ def _fired(core: Core, cluster: Cluster, tag: SyncTag, theirs: str) -> tuple[Fir
 def applied_by(state: SyncState, order: Order, commit: str) -> SyncState:
     """What the node remembers once an order is applied and main is ``commit``."""
     if order.kind != "sync":
-        told = f"to {order.target[:10]} by {order.requested_by}" + (f": {order.reason}" if order.reason else "")
-        return replace(state, rolled_back_here=told)
+        return _rolled_back(state, order.target, order.requested_by, order.reason)
     assert order.tag is not None
     assert order.tag_object is not None
-    now: Mapping[str, Applied] = {
-        name: Applied(order.tag, order.tag_object, order.target, commit) for name in order.chosen
-    }
-    return replace(state, applied={**state.applied, **now}, rolled_back_here=None)
+    return _synced(state, Applied(order.tag, order.tag_object, order.target, commit), order.chosen)
+
+
+def applied_again(state: SyncState, record: Record, commit: str) -> SyncState:
+    """The same for an order of which only the journal is left."""
+    if record.kind is JobKind.SYNC and record.tag and record.tag_object and record.target:
+        return _synced(state, Applied(record.tag, record.tag_object, record.target, commit), record.areas)
+    return _rolled_back(state, record.target or "", record.requested_by, record.reason)
+
+
+def _synced(state: SyncState, applied: Applied, areas: Iterable[str]) -> SyncState:
+    return replace(state, applied={**state.applied, **dict.fromkeys(areas, applied)}, rolled_back_here=None)
+
+
+def _rolled_back(state: SyncState, target: str, requested_by: str, reason: str) -> SyncState:
+    told = f"to {target[:10]} by {requested_by}" + (f": {reason}" if reason else "")
+    return replace(state, rolled_back_here=told)

@@ -13,6 +13,7 @@ from pathlib import Path
 from syncsrv import durable
 from syncsrv.errors import DamagedError
 from syncsrv.plan.verdict import Last
+from syncsrv.store.files import writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,13 @@ class StateFile:
         self.now = self._load()
 
     def save(self, state: SyncState) -> None:
-        """Make ``state`` the one in force, durably."""
-        durable.write(self._path, json.dumps(asdict(state), indent=1).encode() + b"\n")
+        """Make ``state`` the one in force, durably.
+
+        Raises:
+            NoSpaceError, UnwritableError: the old one stays in force.
+        """
+        with writing(self._path, "the node's state"):
+            durable.write(self._path, json.dumps(asdict(state), indent=1).encode() + b"\n")
         self.now = state
 
     def _load(self) -> SyncState:

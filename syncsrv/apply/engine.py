@@ -53,7 +53,9 @@ class Engine:
     def recover(self, steps: Steps) -> Outcome | None:
         """At start, before watch: undo or finish what an earlier core left; None where it left nothing."""
         with self.parts.recorder.lock:
-            return settle.recover(self.parts, steps)
+            outcome = settle.recover(self.parts, steps)
+            settle.release_ended(self.parts)
+        return outcome
 
     def _run(self, order: Order, steps: Steps) -> Outcome:
         parts = self.parts

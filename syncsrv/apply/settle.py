@@ -80,6 +80,15 @@ def release(parts: Parts, job: str) -> None:
         parts.recorder.store.move_ref(job_ref(job), None, held)
 
 
+def release_ended(parts: Parts) -> None:
+    """At start: no job runs, so a ref of one is needed only by a journal that could not be undone or finished."""
+    record = parts.journal.load()
+    kept = job_ref(record.job) if record is not None else ""
+    for ref, held in parts.recorder.store.refs(JOB_REFS).items():
+        if ref != kept:
+            parts.recorder.store.move_ref(ref, None, held)
+
+
 def put_back(parts: Parts, record: Record, steps: Steps, error: SyncsrvError, *, written: bool) -> Outcome:
     """Files and services as they were before; the journal stays where even that fails.
 

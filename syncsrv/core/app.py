@@ -20,7 +20,6 @@ from syncsrv.apply.journal import Journal
 from syncsrv.apply.journal_format import Record
 from syncsrv.apply.order import Order, Parts
 from syncsrv.apply.record import Recorded, Recorder
-from syncsrv.apply.settle import JOB_REFS, job_ref
 from syncsrv.apply.stage import sweep
 from syncsrv.apply.steps import Steps
 from syncsrv.clock import Clock, rfc3339
@@ -267,12 +266,10 @@ class App:
         self.core.state.save(applied_again(self.core.state.now, record, commit))
 
     def _let_go(self) -> None:
-        """Drop the refs of jobs that ended with an earlier core; a journal that could not be undone keeps its own."""
-        store, record = self.core.store, self.core.engine.parts.journal.load()
-        kept = job_ref(record.job) if record is not None else ""
-        for ref, held in {**store.refs(JOB_REFS), **store.refs(QUARANTINE)}.items():
-            if ref != kept:
-                store.move_ref(ref, None, held)
+        """Drop what fetches of an earlier core had brought: it was not believed yet."""
+        store = self.core.store
+        for ref, held in store.refs(QUARANTINE).items():
+            store.move_ref(ref, None, held)
 
     def _recover(self) -> None:
         def tell(step: Step) -> None:

@@ -231,7 +231,7 @@ class Extra(enum.StrEnum):
 class Area(_Shape):
     """A named part of the managed tree that is synchronized as one."""
 
-    description: Text = ""
+    description: Argument = ""
     paths: Annotated[tuple[ManagedPath, ...], BeforeValidator(_listed), Field(min_length=1)]
     exclude: Texts = ()
     extra: Extra = Extra.DELETE

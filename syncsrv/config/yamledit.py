@@ -119,6 +119,8 @@ def _set(text: str, document: Document, path: KeyPath, value: Value) -> str:
     if document.spots and document.spots[held].alias:
         raise EditError(path, "an alias stands for it")
     missing = path[len(held) :]
+    if not missing:
+        return _ended(text) + flow(value) + "\n"
     for key in reversed(missing[1:]):
         value = {str(key): value}
     return _insert(text, document, held, missing[0], value)
@@ -143,8 +145,6 @@ def _replace(text: str, document: Document, path: KeyPath, value: Value) -> str:
         colon = _colon(text, spot.key_end.index)
         if text[colon:begin].isspace():
             begin = colon
-    if not text[:end].strip():
-        return text + ("" if text.endswith(("\n", "")) else "\n") + flow(value)
     space = " " if begin and text[begin - 1] in ":-" else ""
     return text[:begin] + space + flow(value) + text[end:]
 
@@ -154,8 +154,7 @@ def _insert(text: str, document: Document, held: KeyPath, key: str | int, value:
     newline = "\r\n" if "\r\n" in text else "\n"
     container = _at(document.data, held)
     if container is None and not held:
-        ended = text if not text or text.endswith("\n") else text + newline
-        return f"{ended}{_block(str(key), value, 0, newline)}{newline}"
+        return f"{_ended(text)}{_block(str(key), value, 0, newline)}{newline}"
     spot = document.spots[held]
     children = _children(document, held)
     if container is None or not children:
@@ -173,6 +172,10 @@ def _insert(text: str, document: Document, held: KeyPath, key: str | int, value:
         piece = _block(key, value, indent, newline)
     line_end = _line_end(text, end)
     return f"{text[:line_end]}{newline}{' ' * indent}{piece}{text[line_end:]}"
+
+
+def _ended(text: str) -> str:
+    return text if not text or text.endswith("\n") else f"{text}\n"
 
 
 def _fill(text: str, document: Document, held: KeyPath, value: Value, newline: str) -> str:

@@ -134,6 +134,7 @@ class _Reading:
     _open: list[_Open] = field(default_factory=list)
     _anchors: dict[str, tuple[Any, int]] = field(default_factory=dict)
     _nodes: int = 0
+    _read_to: Mark = TOP
     _documents: int = 0
 
     def read(self) -> _BrokenError | None:
@@ -154,7 +155,10 @@ class _Reading:
             except MarkedYAMLError as error:
                 raise self._syntax(error) from error
             except (YAMLError, ValueError, OverflowError) as error:
-                raise _BrokenError(Flaw(TOP, (), "cannot be read as YAML: a malformed escape or tag")) from error
+                # Such an error has no place of its own: it is behind the last thing that could be read.
+                flaw = Flaw(self._read_to, self._here(), "cannot be read as YAML: a malformed escape or tag follows")
+                raise _BrokenError(flaw) from error
+            self._read_to = _mark(event.end_mark)
             yield event
 
     def _syntax(self, error: MarkedYAMLError) -> _BrokenError:

@@ -199,6 +199,13 @@ def test_what_is_no_file_is_not_opened_for_long(tmp_path: Path, name: str) -> No
     assert problems(tmp_path) == [f"{name}:1:1: cannot be read: Too many levels of symbolic links"]
 
 
+def test_a_file_that_cannot_be_read_after_all(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "cluster.yaml").unlink()
+    (tmp_path / "cluster.yaml").symlink_to("/proc/self/mem")  # a regular file whose first page nobody can read
+    assert problems(tmp_path) == ["cluster.yaml:1:1: cannot be read: Input/output error"]
+
+
 def test_another_file_can_be_tried_as_cluster_yaml(tmp_path: Path) -> None:
     write(tmp_path)
     other = tmp_path / "new.yaml"

@@ -81,6 +81,14 @@ def test_excludes(tmp_path: Path) -> None:
     ]
 
 
+def test_a_description_may_have_paragraphs(tmp_path: Path) -> None:
+    assert said(tmp_path, cluster="areas: {a: {paths: [/etc/x]}}\n") == []
+    assert (
+        said(tmp_path, cluster="areas:\n  a:\n    paths: [/etc/x]\n    description: |\n      One.\n\n      Two.\n")
+        == []
+    )
+
+
 def test_allow_is_a_warning_on_a_backup_and_nothing_on_a_master(tmp_path: Path) -> None:
     cluster = areas(a="[/etc/x, /opt/y]")
     assert said(tmp_path, cluster=cluster) == []
@@ -124,6 +132,14 @@ def services(text: str) -> str:
         (
             "{manager: command, start: a b, stop: [b], status: [c]}",
             ["services.a.start: cannot be a single value: write a list, such as [a, b]"],
+        ),
+        (
+            '{manager: command, start: ["a\\0"], stop: [b], status: [c]}',
+            ["services.a.start.0: cannot hold a NUL character"],
+        ),
+        (
+            '{manager: systemd, unit: "a\\nb"}',
+            ["services.a.unit: cannot hold line breaks or other control characters"],
         ),
         ("{manager: init}", ["services.a.manager: cannot be 'init': write systemd, supervisor or command"]),
         (

@@ -139,6 +139,8 @@ def test_the_last_peer_leaves_an_empty_mapping_and_the_next_one_a_block() -> Non
     "text, path, value, after",
     [
         ("", ("a",), 1, "a: 1\n"),
+        ("# c", (), {"a": 1}, "# c\n{a: 1}\n"),
+        ("a: 1 # c\n", (), {"a": 2, "b": 3}, "a: 2 # c\nb: 3\n"),
         ("# only a comment", ("a", "b"), "x", "# only a comment\na: {b: x}\n"),
         ("{}\n", ("a",), 1, "{a: 1}\n"),
         ("a: 1", ("b",), 2, "a: 1\nb: 2"),

@@ -139,6 +139,7 @@ PYTHON_TAG = "tag:yaml.org,2002:python/object:os.system"
         ("a: b: c\n", 1, 5, ("a",), TWICE),
         ("a:\n  b: 1\n c: 2\n", 3, 2, ("a",), "this does not fit the indentation above it (in what begins on line 1)"),
         ("a: [1, 2\nb: 3\n", 2, 2, ("a", 2), "`]` or `,` is missing before this (in what begins on line 1)"),
+        ('a: 1\nb: "\\UFFFFFFFF"\n', 2, 2, ("b",), "a malformed escape or tag follows"),
         ("a: {b: 1\n", 2, 1, ("a",), "`}` or `,` is missing before this (in what begins on line 1)"),
         ("a: 'x\n", 2, 1, ("a",), "a quote is not closed (in what begins on line 1)"),
         ("a: 1\nb\nc: 2\n", 2, 1, ("b",), "a `:` is missing after this key"),

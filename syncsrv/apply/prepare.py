@@ -14,10 +14,10 @@ from syncsrv.apply.steps import Steps
 from syncsrv.config.model import OnChange
 from syncsrv.plan import guards
 from syncsrv.plan.areas import CLUSTER_AREA
-from syncsrv.plan.diff import Difference, compare, deletions, restrict
+from syncsrv.plan.diff import Difference, compare, restrict
 from syncsrv.plan.make import Obstacle, Plan, Wanted, allowed_tops, make_plan
 from syncsrv.plan.tree import Entry, Kind, show_path
-from syncsrv.plan.words import SHOWN, counted, listed
+from syncsrv.plan.words import SHOWN, listed
 from syncsrv.services.order import concerned
 
 TEXT_LIMIT = 1024 * 1024
@@ -87,19 +87,18 @@ def plan(parts: Parts, order: Order) -> Planned:
 
 
 def describe(made: Plan) -> str:
-    """``3 files added, 1 changed, 2 deleted: /etc/a, /etc/b and 4 more``."""
+    """``3 added, 1 changed, 2 deleted: /etc/a, /etc/b and 4 more``; directories count like files."""
     if not made.changes:
         return "nothing differs"
     kinds = [change.difference for change in made.changes]
-    added, removed = kinds.count(Difference.ADDED), deletions(made.changes)
-    rest = len(kinds) - added - kinds.count(Difference.REMOVED)
+    added, removed = kinds.count(Difference.ADDED), kinds.count(Difference.REMOVED)
+    rest = len(kinds) - added - removed
     parts = [
         f"{added} added" if added else "",
         f"{rest} changed" if rest else "",
         f"{removed} deleted" if removed else "",
     ]
-    said = ", ".join(part for part in parts if part) or counted(len(kinds), "directory") + " removed"
-    return f"{said}: {listed(show_path(change.path) for change in made.changes)}"
+    return f"{', '.join(filter(None, parts))}: {listed(show_path(change.path) for change in made.changes)}"
 
 
 def guard(parts: Parts, order: Order, planned: Planned, steps: Steps) -> Outcome | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.support.testroot import TestRoot
 
 
-def differences(testroot: TestRoot, source: Path, target: Path, exclude: Iterable[str] = ()) -> list[str]:
+def differences(testroot: TestRoot, source: Path, target: Path, exclude: Iterable[str] = (), *also: str) -> list[str]:
     """Its itemized list of what differs: content, type, mode, owner, link targets, extended attributes, what is extra.
 
     Args:
@@ -16,8 +16,9 @@ def differences(testroot: TestRoot, source: Path, target: Path, exclude: Iterabl
         source: a directory.
         target: the one that should be equal; not written to.
         exclude: patterns of rsync; one that begins with ``/`` is a path below both.
+        also: more options.
     """
-    argv = ["rsync", "-aXcn", "--no-times", "--omit-dir-times", "--itemize-changes", "--delete"]
+    argv = ["rsync", "-aXcn", "--no-times", "--omit-dir-times", "--itemize-changes", "--delete", *also]
     argv += [f"--exclude={pattern}" for pattern in exclude]
     done = testroot.run(*argv, f"{source}/", f"{target}/", binds=[source, target])
     return done.stdout.splitlines()

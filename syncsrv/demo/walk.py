@@ -89,8 +89,7 @@ def _first_sync(scene: Scene) -> None:
 
 def _edit(scene: Scene) -> None:
     scene.remember_backup()
-    scene.show.command("fw1", ("vi", f"/{PORTAL_FILE}"))
-    scene.show.say(f"+{GOOD_LINE.strip()}")
+    scene.show.say(f"fw1: a line is added to /{PORTAL_FILE}, saved by rename as editors do\n{GOOD_LINE}")
     took_s = scene.edit(scene.good + GOOD_LINE)
     newest = scene.type(scene.master, "log", f"/{PORTAL_FILE}", "-n", "1").data["commits"][0]
     wanted = {"via": "watch", "node": "fw1", "paths": [f"/{PORTAL_FILE}"]}
@@ -145,8 +144,7 @@ def _again(scene: Scene) -> None:
 
 def _broken(scene: Scene) -> None:
     scene.remember_backup()
-    scene.show.command("fw1", ("vi", f"/{PORTAL_FILE}"))
-    scene.show.say(f"+{BROKEN_LINE.strip()}    (a mistake: it has no port)")
+    scene.show.say(f"fw1: a line with a mistake is added to /{PORTAL_FILE}: it has no port\n{BROKEN_LINE}")
     scene.edit(scene.good + BROKEN_LINE)
     complaint = scene.master.check_portal_file().rpartition(PORTAL_FILE)[2]
     expect("upstream" in complaint, "the portal takes the broken file", "a complaint", complaint or "none")

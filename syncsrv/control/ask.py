@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from syncsrv.control.connection import Connection, Stream
 from syncsrv.control.errors import Body
-from syncsrv.control.frames import ConnectionLostError
+from syncsrv.control.frames import ConnectionLostError, NotSentError
 from syncsrv.control.waiting import NoAnswerError, reason
 from syncsrv.errors import SyncsrvError
+
+T = TypeVar("T")
 
 _SUN_PATH = 107
 """Bytes that a Unix socket's address can hold."""
@@ -51,17 +54,13 @@ class Client:
             NoAnswerError: it did not answer within ``deadline_s`` seconds.
             SyncsrvError: what core answered, as the class of its exit status and code.
         """
-        try:
-            return self._connected().call(verb, body, deadline_s=deadline_s, person=self._person)
-        except ConnectionLostError as error:
-            raise self._away(error) from error
+        return self._ask(lambda connection: connection.call(verb, body, deadline_s=deadline_s, person=self._person))
 
     def stream(self, verb: str, body: Body | None = None, *, deadline_s: float, idle_s: float = 30.0) -> Stream:
         """Ask for a reply with bytes after it; errors as in ``call``."""
-        try:
-            return self._connected().stream(verb, body, deadline_s=deadline_s, idle_s=idle_s, person=self._person)
-        except ConnectionLostError as error:
-            raise self._away(error) from error
+        return self._ask(
+            lambda connection: connection.stream(verb, body, deadline_s=deadline_s, idle_s=idle_s, person=self._person)
+        )
 
     def close(self) -> None:
         """End the connection."""
@@ -75,13 +74,20 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _ask(self, ask: Callable[[Connection], T]) -> T:
+        """Over the kept connection; over a new one where core was restarted since the last question."""
+        try:
+            try:
+                return ask(self._connected())
+            except NotSentError:
+                return ask(self._connected())
+        except ConnectionLostError as error:
+            raise CoreAwayError(self._path, f"it ended before it answered ({reason(error)})") from error
+
     def _connected(self) -> Connection:
         if self._connection is None or not self._connection.alive:
             self._connection = connect(self._path, version=self._version)
         return self._connection
-
-    def _away(self, error: ConnectionLostError) -> CoreAwayError:
-        return CoreAwayError(self._path, f"it ended before it answered ({reason(error)})")
 
 
 def connect(path: Path, *, version: str = "", deadline_s: float = 5.0) -> Connection:

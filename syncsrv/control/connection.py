@@ -18,6 +18,7 @@ from syncsrv.control.frames import (
     Frame,
     Hello,
     Kind,
+    NotSentError,
     Wire,
     close_fds,
     decode_json,
@@ -192,7 +193,8 @@ class Connection:
 
         Raises:
             SyncsrvError: what the other side answered, as the class of its exit status and code.
-            NoAnswerError, ConnectionLostError: it did not answer.
+            NotSentError: the connection was over; nothing was asked.
+            NoAnswerError, ConnectionLostError: it did not answer; whether it was done is unknown.
         """
         answer = self.ask(verb, body, deadline_s=deadline_s, person=person)
         close_fds(answer.fds)
@@ -283,12 +285,15 @@ class Connection:
         pending = Pending()
         with self._lock:
             if self._lost is not None:
-                raise ConnectionLostError(reason(self._lost))
+                raise NotSentError(reason(self._lost))
             self._number = self._number % 0xFFFFFFFF + 1
             number = self._number
             self._pending[number] = pending
         try:
             self.send(Frame(Kind.REQUEST, number, payload, tuple(fds)), min(waits.deadline_s, SEND_S))
+        except ConnectionLostError as error:
+            self._drop(number, cancel=False)
+            raise NotSentError(reason(error)) from error
         except SyncsrvError:
             self._drop(number, cancel=False)
             raise

@@ -101,6 +101,10 @@ class ConnectionLostError(SyncsrvError):
         super().__init__(f"cannot go on with this connection: {why}")
 
 
+class NotSentError(ConnectionLostError):
+    """The connection ended before the request was out: it was not done, and may be asked again elsewhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One frame; ``fds`` belong to whoever takes the frame."""

@@ -31,7 +31,7 @@ class Limits:
     """How much may be asked at once.
 
     Attributes:
-        connections: open connections of one listening socket; more are closed at once.
+        connections: open connections of one door; more at its listening socket are closed at once.
         calls: requests under way of one connection; more are answered as busy.
         workers: handlers at work for one door.
         hello_s: seconds within which a connection must say HELLO.
@@ -111,7 +111,7 @@ class Server:
         listener = listen(path, mode, group)
         who = identify or (lambda sock: local_person(sock, door))
         thread = threading.Thread(
-            target=self._accept, args=(listener, who, on_connection), name=f"accept {path.name}", daemon=True
+            target=self._accept, args=(listener, door, who, on_connection), name=f"accept {path.name}", daemon=True
         )
         with self._lock:
             self._listeners.append((listener, path, thread))
@@ -167,7 +167,9 @@ class Server:
         for pool in workers:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _accept(self, listener: socket.socket, identify: Identify, on_connection: OnConnection | None) -> None:
+    def _accept(
+        self, listener: socket.socket, door: Door, identify: Identify, on_connection: OnConnection | None
+    ) -> None:
         while True:
             try:
                 sock, _ = listener.accept()
@@ -178,7 +180,8 @@ class Server:
                 self._ending.wait(0.1)
                 continue
             with self._lock:
-                many = len(self._served) >= self._limits.connections
+                open_now = sum(1 for served in self._served if served.caller.door is door)
+            many = open_now >= self._limits.connections
             caller = None if many else identify(sock)
             if caller is None:
                 self.counts["too many connections" if many else "not allowed"] += 1

@@ -48,6 +48,8 @@ from syncsrv.errors import SyncsrvError
 log = logging.getLogger(__name__)
 
 ASK_S = 5.0
+MAX_STREAMS = 32
+"""Of one connection from outside, whatever the door says."""
 _LIMITS = Limits(connections=4, calls=512, workers=32)
 
 
@@ -74,13 +76,21 @@ class GitStarter(Protocol):
         """Descriptors for the door, or GitRefusedError."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """Frames that are served to somebody, with the rights of when they began."""
+
+    connection: Connection
+    caller: Caller
+
+
 @dataclass(slots=True)
 class _Attached:
     """One door, and what it holds."""
 
     authority: Authority
     connection: Connection | None = None
-    streams: dict[str, list[Connection]] = field(default_factory=dict)
+    streams: dict[str, list[_Stream]] = field(default_factory=dict)
 
 
 class DoorLink:
@@ -197,9 +207,11 @@ class DoorLink:
         for attached in doors:
             for ticket in attached.authority.tickets():
                 try:
-                    attached.authority.redeem(ticket)
+                    rights = attached.authority.redeem(ticket).caller
                 except NotAdmittedError:
                     self._end_streams(attached, ticket)
+                else:
+                    self._end_streams(attached, ticket, but=rights)
 
     def close(self) -> None:
         """Let every door go; none is admitted any more."""
@@ -265,11 +277,15 @@ class DoorLink:
             for ticket in list(attached.streams):
                 self._end_streams(attached, ticket)
 
-    def _end_streams(self, attached: _Attached, ticket: str) -> None:
+    def _end_streams(self, attached: _Attached, ticket: str, but: Caller | None = None) -> None:
         with self._lock:
             streams = attached.streams.pop(ticket, [])
+            kept = [stream for stream in streams if stream.caller == but]
+            if kept:
+                attached.streams[ticket] = kept
         for stream in streams:
-            stream.shut()
+            if stream.caller != but:
+                stream.connection.shut()
 
     def _attached(self, caller: Caller) -> _Attached:
         with self._lock:
@@ -312,18 +328,20 @@ class DoorLink:
     def _open_stream(self, caller: Caller, request: Ticket, call: Call) -> Empty:
         attached = self._attached(caller)
         principal = attached.authority.redeem(request.ticket)
-        ours, theirs = socket.socketpair()
-        stream = self._serve(ours, principal.caller)
         with self._lock:
             streams = attached.streams.setdefault(request.ticket, [])
-            streams[:] = [one for one in streams if not one.ended] + [stream]
+            streams[:] = [one for one in streams if not one.connection.ended]
+            if len(streams) >= MAX_STREAMS:
+                raise NotAdmittedError("it has too many streams open")
+            ours, theirs = socket.socketpair()
+            streams.append(_Stream(self._serve(ours, principal.caller), principal.caller))
         call.reply_fds.append(theirs.detach())
         return Empty()
 
     def _open_git(self, caller: Caller, request: OpenGit, call: Call) -> Empty:
         principal = self._attached(caller).authority.redeem(request.ticket)
         pipes = self._git(request.command, request.protocol)
-        log.info("%s: %s", principal.caller.label, request.command[:60])
+        log.info("%s: %r", principal.caller.label, request.command[:60])
         call.reply_fds.extend(pipes.all())
         return Empty()
 

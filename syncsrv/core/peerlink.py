@@ -15,18 +15,20 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from syncsrv.control.connection import Connection, Stream
 from syncsrv.control.doorverbs import Dial, Dialled, DialReply, pack, unpack
 from syncsrv.control.errors import Body
-from syncsrv.control.frames import BadFrameError, ConnectionLostError, ProtocolMismatchError
+from syncsrv.control.frames import BadFrameError, ConnectionLostError, NotSentError, ProtocolMismatchError
 from syncsrv.control.waiting import NoAnswerError, reason
 from syncsrv.core.doorlink import DoorAwayError
 from syncsrv.errors import SyncsrvError, UnreachableError, UsageError
 from syncsrv.store.signing import fingerprint
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 DIAL_S = 3.0
 
@@ -165,9 +167,12 @@ class PeerLinks:
             SyncsrvError: what the peer answered.
         """
         ends_at = time.monotonic() + deadline_s
-        with self._lane(peer, deadline_s, verb) as lane:
+
+        def ask(lane: _Lane) -> Body:
             left_s = max(0.01, ends_at - time.monotonic())
             return lane.connection.call(verb, body, deadline_s=left_s, person=person)
+
+        return self._ask(peer, deadline_s, verb, ask)
 
     def stream(
         self,
@@ -180,13 +185,16 @@ class PeerLinks:
         person: str | None = None,
     ) -> Stream:
         """Ask a peer for a reply with bytes after it; close it. Errors as in ``call``, also while it is read."""
-        with self._lane(peer, deadline_s, verb) as lane:
+
+        def ask(lane: _Lane) -> Stream:
             stream = lane.connection.stream(verb, body, deadline_s=deadline_s, idle_s=idle_s, person=person)
             with self._lock:
                 lane.users += 1
             stream.on_close = lambda: self._leave(lane)
             stream.translate = lambda error: self._failed(peer, lane, verb, error)
             return stream
+
+        return self._ask(peer, deadline_s, verb, ask)
 
     def version(self, peer: str) -> str | None:
         """What the peer said of its version; None while it is not connected."""
@@ -211,6 +219,19 @@ class PeerLinks:
             if state.lane is not None:
                 state.lane.connection.close()
 
+    def _ask(self, peer: str, deadline_s: float, verb: str, ask: Callable[[_Lane], T]) -> T:
+        """Ask over the kept connection; over a new one where the kept one turns out to be over before it was asked."""
+        try:
+            with self._lane(peer, deadline_s, verb) as lane:
+                return ask(lane)
+        except NotSentError:
+            pass
+        try:
+            with self._lane(peer, deadline_s, verb) as lane:
+                return ask(lane)
+        except NotSentError as error:
+            raise PeerUnreachableError(peer, f"the connection ended at once ({reason(error)})") from error
+
     @contextmanager
     def _lane(self, name: str, deadline_s: float, verb: str) -> Iterator[_Lane]:
         peers = self._peers()
@@ -220,6 +241,8 @@ class PeerLinks:
         lane = self._enter(peer, deadline_s)
         try:
             yield lane
+        except NotSentError:
+            raise
         except (NoAnswerError, ConnectionLostError, BadFrameError) as error:
             raise self._failed(name, lane, verb, error) from error
         finally:

@@ -15,6 +15,8 @@ from paramiko.ssh_exception import SSHException
 log = logging.getLogger(__name__)
 
 _PIECE = 64 * 1024
+_GONE = (OSError, SSHException, EOFError)
+"""What paramiko raises when the other side, or the whole connection, is no longer there."""
 
 
 def join_socket(channel: Channel, sock: socket.socket, on_end: Callable[[], None]) -> None:
@@ -30,7 +32,7 @@ def join_socket(channel: Channel, sock: socket.socket, on_end: Callable[[], None
         try:
             while data := channel.recv(_PIECE):
                 sock.sendall(data)
-        except OSError as error:
+        except _GONE as error:
             log.debug("core's end of a stream is gone: %s", error)
         with contextlib.suppress(OSError):  # it has ended already
             sock.shutdown(socket.SHUT_RDWR)
@@ -41,7 +43,7 @@ def join_socket(channel: Channel, sock: socket.socket, on_end: Callable[[], None
         try:
             while data := sock.recv(_PIECE):
                 channel.sendall(data)
-        except (OSError, SSHException) as error:
+        except _GONE as error:
             log.debug("the other end of a stream is gone: %s", error)
         _close_channel(channel)
         thread.join()
@@ -65,7 +67,7 @@ def join_program(channel: Channel, pipes: tuple[int, int, int, int], on_end: Cal
         try:
             while data := channel.recv(_PIECE):
                 stdin.write(data)
-        except OSError as error:
+        except _GONE as error:
             log.debug("the program reads no more: %s", error)
         stdin.close()
         if channel.closed:  # core sees it by this pipe and ends the program
@@ -75,7 +77,7 @@ def join_program(channel: Channel, pipes: tuple[int, int, int, int], on_end: Cal
         try:
             while data := source.read():
                 send(data)
-        except (OSError, SSHException) as error:
+        except _GONE as error:
             log.debug("the client takes no more: %s", error)
             status.close()
         source.close()
@@ -91,7 +93,7 @@ def join_program(channel: Channel, pipes: tuple[int, int, int, int], on_end: Cal
         threads[1].join()
         code = status.read_all()
         if code.isdigit():
-            with contextlib.suppress(OSError, SSHException):  # the client is gone
+            with contextlib.suppress(*_GONE):  # the client is gone
                 channel.send_exit_status(int(code))
         _close_channel(channel)
         threads[0].join()
@@ -103,14 +105,14 @@ def join_program(channel: Channel, pipes: tuple[int, int, int, int], on_end: Cal
 
 def say_and_close(channel: Channel, text: str, exit_status: int) -> None:
     """A sentence for the client's terminal, and the end."""
-    with contextlib.suppress(OSError, SSHException):  # the client did not wait for it
+    with contextlib.suppress(*_GONE):  # the client did not wait for it
         channel.sendall_stderr(f"syncsrv: {text}\n".encode())
         channel.send_exit_status(exit_status)
     _close_channel(channel)
 
 
 def _close_channel(channel: Channel) -> None:
-    with contextlib.suppress(OSError, SSHException, EOFError):  # its connection has ended
+    with contextlib.suppress(*_GONE):  # its connection has ended
         channel.close()
 
 

@@ -11,6 +11,7 @@ import logging
 import selectors
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ from syncsrv.transport.suite import SuiteTransport, prepare
 log = logging.getLogger(__name__)
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+SAY_EACH_S = 10.0
+"""Seconds between two log lines about strangers for the same reason."""
 
 NO_SHELL = "there is no shell here; use `git clone ssh://NODE:PORT/config`, or the syncsrv command line on the node"
 
@@ -241,6 +245,7 @@ class Inbound:
         self._closed = False
         self._ending = threading.Event()
         self.counts: Counter[str] = Counter()
+        self._said_at: dict[str, float] = {}
 
     def configure(self, host_key: bytes, sources: tuple[Network, ...], listeners: list[socket.socket]) -> None:
         """Take connections from ``sources`` only; ``listeners`` replace those there are, unless empty."""
@@ -302,10 +307,20 @@ class Inbound:
             refusal = self._refusal(address)
             if refusal:
                 self.count(refusal)
-                log.info("%s was not let in: %s", address, refusal)
                 sock.close()
+                self._say(refusal, address)
             else:
                 self._begin(sock, address)
+
+    def _say(self, what: str, address: str) -> None:
+        """Log it, at most once in a while for each reason: strangers must not fill the disk."""
+        now = time.monotonic()
+        with self._lock:
+            if now - self._said_at.get(what, -SAY_EACH_S) < SAY_EACH_S:
+                return
+            self._said_at[what] = now
+            times = self.counts[what]
+        log.info("%s was not let in: %s (%d so far)", address, what, times)
 
     def _refusal(self, address: str) -> str:
         """Why an address may not even knock; empty when it may."""
@@ -342,7 +357,7 @@ class Inbound:
     def _late(self, client: _Client, transport: _InboundTransport) -> None:
         if not client.known:
             self.count("no login in time")
-            log.info("%s did not log in within %g s", client.address, self.bounds.login_s)
+            self._say("no login in time", client.address)
             _cut(transport)
 
 

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import socket
 
+from paramiko.packet import Packetizer
+from paramiko.ssh_exception import SSHException
 from paramiko.transport import Transport
 
 BANNER = "syncsrv"
 KEEPALIVE_S = 15
 DEAD_S = 20
 """A connection on which nothing sent is acknowledged for this long is dead."""
+
+
+MAX_PACKET = 256 * 1024
+"""RFC 4253, 6.1 asks for 35,000 bytes, and we announce 32 KiB of data a packet."""
+
+
+class _BoundedPacketizer(Packetizer):
+    """A Packetizer that does not gather whatever length a stranger's first four bytes claim."""
+
+    def read_all(self, n: int, check_rekey: bool = False) -> bytes:
+        if n > MAX_PACKET:
+            raise SSHException(f"a packet of {n} bytes is too large")
+        return super().read_all(n, check_rekey)
 
 
 class SuiteTransport(Transport):
@@ -20,9 +35,10 @@ class SuiteTransport(Transport):
     """
 
     _CLIENT_ID = BANNER
+    _preferred_pubkeys = ("ssh-ed25519",)  # also told to clients, which then offer no others
 
     def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock)
+        super().__init__(sock, packetizer_class=_BoundedPacketizer)
         options = self.get_security_options()
         options.key_types = ("ssh-ed25519",)
         options.kex = tuple(name for name in options.kex if "mlkem" in name or "curve25519" in name)

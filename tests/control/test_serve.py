@@ -249,6 +249,17 @@ def test_a_server_that_ends_ends_the_calls_that_wait(connect: Connect, toys: Toy
     assert not closing.is_alive()
 
 
+def test_a_client_asks_again_when_core_was_restarted(tmp_path: Path) -> None:
+    path = tmp_path / "core.sock"
+    client = Client(path)
+    for _ in range(2):
+        server = Server(TABLE, Toys().handlers(), node="fw1", version="1.0")
+        server.serve_unix(path, Door.LOCAL, mode=0o600)
+        assert client.call("echo", {"text": "x"}, deadline_s=5)["text"] == "x"
+        server.close()
+    client.close()
+
+
 def test_core_that_dies_within_an_answer_is_named(tmp_path: Path) -> None:
     path = tmp_path / "core.sock"
     with socket.socket(socket.AF_UNIX) as listener:
@@ -430,6 +441,15 @@ def test_connections_beyond_the_limit_are_closed_and_those_that_are_there_work_o
             return False
 
     until(works, what="room for a new connection")
+
+
+def test_connections_of_one_door_do_not_take_the_room_of_another(
+    server: Server, core_sock: Path, connect: Connect
+) -> None:
+    for _ in range(10):
+        connect(Caller(Door.PEER, "operator", node="fw2"))
+    with Client(core_sock) as client:
+        assert client.call("echo", {"text": "x"}, deadline_s=5)["text"] == "x"
 
 
 def test_no_thread_and_no_descriptor_is_left(tmp_path: Path, toys: Toys) -> None:

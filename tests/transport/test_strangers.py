@@ -116,6 +116,15 @@ def test_garbage_ends_only_its_own_connection(fw1: Node, peer: Node, garbage: by
     assert works(peer)
 
 
+def test_a_packet_that_claims_to_be_huge_is_refused_at_once(fw1: Node) -> None:
+    assert fw1.door_here is not None
+    with knock(fw1) as sock:
+        assert sock.recv(100).startswith(b"SSH-2.0-syncsrv")
+        sock.sendall(b"SSH-2.0-x\r\n" + b"\x7f\xff\xff\xff" * 4)
+        until(lambda: is_closed(sock), what="the connection to be closed")
+    assert counts(fw1)["no login in time"] == 0
+
+
 def test_one_address_has_a_few_unknown_connections_and_leaves_room_for_others(fw1: Node, peer: Node) -> None:
     with contextlib.ExitStack() as stack:
         strangers = [stack.enter_context(knock(fw1, "127.0.0.9")) for _ in range(BOUNDS.unknown_each + 2)]

@@ -167,7 +167,8 @@ class People:
             ]
         except (ValueError, TypeError, KeyError) as error:
             raise DamagedError(
-                f"cannot read {self._path}: {error}", "restore it from a backup, or remove it and add the users again"
+                f"cannot read {self._path}: it is not what syncsrv writes there ({error})",
+                "restore it from a backup, or remove it and add the users again",
             ) from error
         return {user.name: user for user in raw}
 

@@ -83,6 +83,6 @@ class StateFile:
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DamagedError(
-                f"cannot read {self._path}: {error}",
+                f"cannot read {self._path}: it is not what syncsrv writes there ({error})",
                 "move it away; the next sync then counts as the first, and its preview shows what it overwrites",
             ) from error

@@ -58,7 +58,8 @@ class MissingObjectError(DamagedError):
         reason = f" ({needed_for})" if needed_for else ""
         super().__init__(
             f"cannot read object {object_id} of the repository: it is missing{reason}",
-            "run `git fsck` on the repository",
+            "`git fsck` on the repository lists all that is missing; copy these object files from a peer's repository, "
+            "or copy the repository back",
         )
         self.object_id = object_id
 

@@ -75,6 +75,8 @@ def check(path: Path) -> None:
     for name in ("HEAD", "objects", "refs"):
         if not (path / name).exists():
             raise NoRepositoryError(path, f"{name} is missing in it", "copy it back, or clone it from a peer")
+    if not (path / "HEAD").read_bytes().startswith(b"ref: refs/heads/"):
+        raise NoRepositoryError(path, "its HEAD is damaged", f"write `ref: {MAIN}` into {path / 'HEAD'}")
 
 
 def _lay_out(path: Path, temporary: Path) -> None:

@@ -111,7 +111,7 @@ class TagRecords:
             return 0, {}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedError(
-                f"cannot read the tag records {self._path}: {error}",
+                f"cannot read the tag records {self._path}: they are not what syncsrv writes there ({error})",
                 "copy the file back; without it a tag that was moved cannot be told, and numbers are used again",
             ) from error
         return highest, tags

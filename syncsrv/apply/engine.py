@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from syncsrv.apply import prepare, settle
-from syncsrv.apply.hooks import HookContext
+from syncsrv.apply.hooks import HookContext, HookName
 from syncsrv.apply.journal import JobKind, Phase, Record
 from syncsrv.apply.operations import plan_operations
 from syncsrv.apply.order import CannotApplyError, Order, Outcome, Parts
@@ -103,8 +103,9 @@ class Engine:
             person=order.requested_by,
             paths=tuple(show_path(change.path) for change in plan.changes),
         )
-        with steps.step("pre-apply hook") as step:
-            step.say(parts.hooks.before(context))
+        if parts.hooks.has(HookName.PRE_APPLY):
+            with steps.step("pre-apply hook") as step:
+                step.say(parts.hooks.before(context))
         steps.check_abort()
         with steps.step("journal") as step:
             record = self._begin(order, plan)
@@ -195,10 +196,11 @@ class Engine:
             failed = settle.serve_changed(parts, record, order.cluster, steps)
             if failed:
                 raise CannotApplyError(failed)
-            with steps.step("post-apply hook") as step:
-                said = parts.hooks.after(context)
-                step.result = "warning" if said.failed else "done"
-                step.say(said.words)
+            if parts.hooks.has(HookName.POST_APPLY):
+                with steps.step("post-apply hook") as step:
+                    said = parts.hooks.after(context)
+                    step.result = "warning" if said.failed else "done"
+                    step.say(said.words)
             with steps.step("read again") as step:
                 drift = self._drift(order, plan)
                 step.result = "warning" if drift else "done"
@@ -243,7 +245,7 @@ class Engine:
         if order.kind == "sync":
             subject, parents = f"{order.tag}{words or f' applied to {names}'}", [record.pre_image, order.target]
         else:
-            subject, parents = f"roll back {names} to {order.target[:10]}{words}", [record.pre_image]
+            subject, parents = f"roll back {names} to {_target(order)}{words}", [record.pre_image]
         text = compose(
             subject, via=order.kind, node=node, areas=list(order.chosen), requested_by=order.requested_by, tag=order.tag
         )
@@ -257,3 +259,9 @@ class Engine:
             )
             recorder.store.move_ref(MAIN, commit, record.main_expected)
         return commit
+
+
+def _target(order: Order) -> str:
+    """What was asked for, as it was typed, and the commit that it means."""
+    commit = order.target[:10]
+    return commit if not order.rev or order.target.startswith(order.rev) else f"{order.rev} ({commit})"

@@ -118,6 +118,10 @@ class Hooks:
     directory: Path
     deadline_s: float = DEADLINE_S
 
+    def has(self, name: HookName) -> bool:
+        """Whether something stands in that hook's place; whether it may run is found out when it is run."""
+        return os.path.lexists(self.directory / name.value)
+
     def before(self, context: HookContext) -> str:
         """Run pre-apply; its output.
 

@@ -34,6 +34,7 @@ class Order:
         job: its id.
         kind: sync or rollback.
         target: the commit whose tree is wanted.
+        rev: for a rollback what the operator typed for it.
         cluster: the configuration that the plan is made from: the tag's; for a rollback the one then in force.
         areas: drawn from ``cluster``.
         chosen: names of the areas.
@@ -53,6 +54,7 @@ class Order:
     chosen: tuple[str, ...]
     known: Areas | None = None
     brought: Mapping[str, str] = field(default_factory=dict)
+    rev: str = ""
     tag: str | None = None
     tag_object: str | None = None
     person: Person | None = None

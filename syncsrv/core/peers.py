@@ -21,6 +21,7 @@ POLL_S = 5.0
 FIRST_POLL_S = 0.5
 """Until a peer is first heard."""
 DEADLINE_S = 3.0
+READY_S = 10.0
 MISSES = 3
 """Polls that may go unanswered before a peer counts as unreachable."""
 
@@ -58,6 +59,7 @@ class PeerBook:
         ask: fetches a peer's facts within the deadline, or raises.
         heard: called after each answer, in the polling thread.
         clock: for ages and waits.
+        ready: waits so many seconds until peers can be asked at all, before the first poll.
     """
 
     def __init__(
@@ -66,11 +68,13 @@ class PeerBook:
         ask: Callable[[str, float], Facts],
         heard: Callable[[str, Facts], None],
         clock: Clock,
+        ready: Callable[[float], bool] = lambda _: True,
     ) -> None:
         self._names = names
         self._ask = ask
         self._on_heard = heard
         self._clock = clock
+        self._ready = ready
         self._book: dict[str, Heard] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
@@ -129,6 +133,7 @@ class PeerBook:
         return now
 
     def _poll(self, name: str) -> None:
+        self._ready(READY_S)
         while not self._stop.is_set() and name in self._names():
             heard = self.refresh(name)
             self._stop.wait(POLL_S if heard.facts is not None else FIRST_POLL_S)

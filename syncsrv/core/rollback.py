@@ -75,6 +75,7 @@ def _work(
         job=job.id,
         kind="rollback",
         target=commit,
+        rev=request.rev,
         cluster=cluster,
         areas=core.areas(cluster),
         known=core.areas(then),

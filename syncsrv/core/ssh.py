@@ -103,6 +103,10 @@ class Ssh:
                 self.peers.hang_up(name)
         self.recheck()
 
+    def wait(self, deadline_s: float) -> bool:
+        """Whether the door is there within ``deadline_s`` seconds, so that a peer can be asked."""
+        return self._link.wait(deadline_s)
+
     def recheck(self) -> None:
         """Keys or roles changed: who lost theirs is out now."""
         self._link.recheck()

@@ -97,7 +97,9 @@ class App:
         self._people_seen = ""
         people = People(node.state_dir)
         self._ssh = Ssh(lambda: self._live.config, signer, people, store.path, clock)
-        book = PeerBook(lambda: tuple(self._live.config.node.peers), self._ask_facts, self._heard, clock, self._ssh.wait)
+        book = PeerBook(
+            lambda: tuple(self._live.config.node.peers), self._ask_facts, self._heard, clock, self._ssh.wait
+        )
         parts = Parts(
             node=node,
             recorder=recorder,

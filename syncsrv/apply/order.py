@@ -39,7 +39,8 @@ class Order:
         areas: drawn from ``cluster``.
         chosen: names of the areas.
         known: for a rollback the areas as the target drew them: what lies outside them is left alone.
-        brought: per chosen area the commit of this node's main that the last sync made; absent where none did.
+        left: per chosen area the commit of this node's main that the last sync made; absent where none did.
+        brought: likewise the commit of the tag that it applied; what only this node had then is not in it.
         fired: guards that the caller has found already (version, older, commands).
         force: guards that the operator overrides.
         power: of the operator on this node.
@@ -53,6 +54,7 @@ class Order:
     areas: Areas
     chosen: tuple[str, ...]
     known: Areas | None = None
+    left: Mapping[str, str] = field(default_factory=dict)
     brought: Mapping[str, str] = field(default_factory=dict)
     rev: str = ""
     tag: str | None = None

@@ -59,12 +59,15 @@ def plan(parts: Parts, order: Order) -> Planned:
         target = {path: entry for path, entry in target.items() if known(path) is not None}
         target.update({path: entry for path, entry in live.entries.items() if known(path) is None})
     drifted: list[bytes] = []
-    brought: set[bytes] = set()
-    for area, commit in order.brought.items():
+    for area, commit in order.left.items():
         applied = restrict(recorder.tree(commit), (area,), order.areas.area_of)
         now = restrict(live.entries, (area,), order.areas.area_of)
-        brought.update(applied)
         drifted += [change.path for change in compare(applied, now, order.areas.area_of)]
+    brought = {
+        path
+        for area, commit in order.brought.items()
+        for path in restrict(recorder.tree(commit), (area,), order.areas.area_of)
+    }
     made = make_plan(
         Wanted(
             target=target,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import socket
 import threading
@@ -11,7 +10,6 @@ from dataclasses import dataclass, field
 
 from paramiko.channel import Channel
 from paramiko.ssh_exception import AuthenticationException, IncompatiblePeer, SSHException
-from paramiko.transport import Transport
 
 from syncsrv.control.doorverbs import Dial, Dialled, DialReply, pack, unpack
 from syncsrv.errors import SyncsrvError
@@ -19,7 +17,7 @@ from syncsrv.transport.corelink import CoreLink
 from syncsrv.transport.deadlines import Deadlines
 from syncsrv.transport.keys import LoginKey, PeerHostKey
 from syncsrv.transport.pump import join_socket
-from syncsrv.transport.suite import KEEPALIVE_S, SuiteTransport, prepare
+from syncsrv.transport.suite import KEEPALIVE_S, SuiteTransport, cut, prepare
 
 log = logging.getLogger(__name__)
 
@@ -214,12 +212,6 @@ class Outbound:
             if not transport.is_active() or not used:
                 cut(transport)
                 kept.leaving.remove(transport)
-
-
-def cut(transport: Transport) -> None:
-    """End the TCP connection; the transport's own thread notices at once and closes the rest."""
-    with contextlib.suppress(OSError):  # it has ended
-        transport.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _timeout(request: Dial) -> DialReply:

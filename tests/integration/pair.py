@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -163,10 +164,8 @@ class Node:
     def kill(self) -> None:
         """SIGKILL to all of it."""
         if self.process is not None:
-            try:
+            with contextlib.suppress(ProcessLookupError):  # all ended
                 os.killpg(self.process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # all ended
             self.process.wait(10)
             self.process = None
 
@@ -202,9 +201,7 @@ class Pair:
 
     def reachable(self) -> bool:
         """Whether each has heard the other."""
-        return all(
-            peer["reachable"] for node in (self.fw1, self.fw2) for peer in node.status()["peers"].values()
-        )
+        return all(peer["reachable"] for node in (self.fw1, self.fw2) for peer in node.status()["peers"].values())
 
     def synced(self, *words: str) -> Any:
         """``syncsrv sync`` on the master that has to succeed; fw2's result."""
@@ -217,11 +214,29 @@ def make_node(home: Path, name: str, role: str) -> Node:
     node.root.mkdir(parents=True)
     made = subprocess.run(
         [
-            *PROGRAM, "--config", str(node.etc), "init", "--node", name, "--role", role, "--root", str(node.root),
-            "--state-dir", str(node.state), "--run-dir", str(home / "run"), "--ssh", f"127.0.0.1:{node.ssh}",
-            "--web", f"127.0.0.1:{free_port()}",
+            *PROGRAM,
+            "--config",
+            str(node.etc),
+            "init",
+            "--node",
+            name,
+            "--role",
+            role,
+            "--root",
+            str(node.root),
+            "--state-dir",
+            str(node.state),
+            "--run-dir",
+            str(home / "run"),
+            "--ssh",
+            f"127.0.0.1:{node.ssh}",
+            "--web",
+            f"127.0.0.1:{free_port()}",
         ],
-        capture_output=True, text=True, env=ENVIRONMENT, timeout=60,
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=60,
     )
     assert made.returncode == 0, made.stdout + made.stderr
     return node

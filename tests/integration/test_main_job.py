@@ -25,9 +25,7 @@ def head_file(node: Node, path: str) -> str:
 def test_an_edit_is_on_main_by_itself_and_the_backup_is_untouched(pair: Pair) -> None:
     before = managed(pair.fw2)
     pair.fw1.write("/etc/proxy/main.conf", "listen 8080\n")
-    until(
-        lambda: "8080" in head_file(pair.fw1, "etc/proxy/main.conf"), deadline_s=10, what="the edit to be committed"
-    )
+    until(lambda: "8080" in head_file(pair.fw1, "etc/proxy/main.conf"), deadline_s=10, what="the edit to be committed")
     assert managed(pair.fw2) == before
     (newest,) = pair.fw1.do("log", "/etc/proxy/main.conf", "-n", "1")["commits"]
     assert newest["via"] == "watch"
@@ -57,9 +55,7 @@ def test_stock_git_verifies_tags_and_follows_the_history(synced: Pair, tmp_path:
         node.git("-c", "gpg.format=ssh", "-c", f"gpg.ssh.allowedSignersFile={signers}", "verify-tag", "sync/000001")
         assert node.git("log", "--format=%s", "main")
     clone = tmp_path / "clone"
-    subprocess.run(
-        ["git", "-c", "safe.directory=*", "clone", "-q", str(synced.fw2.repository), str(clone)], check=True
-    )
+    subprocess.run(["git", "-c", "safe.directory=*", "clone", "-q", str(synced.fw2.repository), str(clone)], check=True)
     assert (clone / "etc/proxy/main.conf").read_text() == "listen 80\n"
     body = synced.fw1.git("cat-file", "tag", "sync/000001")
     assert "first\n\nFormat: 1\nNode: fw1\nAreas: proxy, dns, cluster\nRequested-By: " in body
@@ -182,7 +178,7 @@ def test_drift_is_seen_guarded_and_kept_in_the_history(synced: Pair) -> None:
     assert "--force drift" in refused.data["nodes"]["fw2"]["remedy"]
     assert synced.synced("--force", "drift")["result"] == "done"
     assert synced.fw2.file("/etc/proxy/main.conf").read_text() == "listen 80\n"
-    assert "edited on the backup\n" == synced.fw2.git("show", "main~1:etc/proxy/main.conf")
+    assert synced.fw2.git("show", "main~1:etc/proxy/main.conf") == "edited on the backup\n"
 
 
 def test_a_rollback_on_the_backup_leaves_it_drifted_with_that_reason(synced: Pair) -> None:
@@ -254,7 +250,7 @@ def test_a_new_area_in_cluster_yaml_reaches_the_backup_with_its_files(synced: Pa
     assert synced.fw2.file("/etc/later/file").read_text() == "new\n"
     assert not synced.fw2.file("/etc/later/own").exists()
     assert (synced.fw2.etc / "cluster.yaml").read_text() == cluster.read_text()
-    assert "the backup's own\n" == synced.fw2.git("show", "main~1:etc/later/own"), "it was saved first"
+    assert synced.fw2.git("show", "main~1:etc/later/own") == "the backup's own\n", "it was saved first"
     synced.fw2.write("/etc/later/file", "drift\n")
     until(lambda: synced.fw2.status()["sync"]["drift"] == ["/etc/later/file"], what="the new area to be watched")
 

@@ -21,15 +21,14 @@ from syncsrv.apply.journal_format import Record
 from syncsrv.apply.order import Order, Parts
 from syncsrv.apply.record import Recorded, Recorder
 from syncsrv.apply.stage import sweep
-from syncsrv.apply.steps import Steps
-from syncsrv.clock import Clock, rfc3339
+from syncsrv.clock import Clock
 from syncsrv.config.load import Configuration, load, parse_cluster
 from syncsrv.config.model import Cluster, Role
 from syncsrv.config.problem import ConfigurationError
 from syncsrv.control.codec import decode_reply
 from syncsrv.control.serve import Server
-from syncsrv.control.verbs import VERBS, Door, Facts, PeopleReply, Step
-from syncsrv.core.backup import QUARANTINE, applied_again, applied_by
+from syncsrv.control.verbs import VERBS, Door, Facts, PeopleReply
+from syncsrv.core.backup import applied_again, applied_by
 from syncsrv.core.freshness import Freshness
 from syncsrv.core.handlers import Handlers
 from syncsrv.core.jobs import Jobs
@@ -37,11 +36,11 @@ from syncsrv.core.lag import Lag
 from syncsrv.core.parts import Core, Live, areas_of
 from syncsrv.core.peers import PeerBook
 from syncsrv.core.people import People
+from syncsrv.core.recovery import recover
 from syncsrv.core.ssh import Ssh
 from syncsrv.core.state import StateFile
 from syncsrv.errors import SyncsrvError, UsageError
 from syncsrv.plan.tree import CLUSTER_PATH
-from syncsrv.plan.verdict import Last
 from syncsrv.services.control import Services
 from syncsrv.services.managers import managers_of
 from syncsrv.services.pending import ReloadFile
@@ -150,10 +149,8 @@ class App:
 
     def start(self) -> None:
         """Be ready to be asked when this returns."""
-        self._recover()
-        self._let_go()
+        recover(self.core)
         core, node = self.core, self._live.config.node
-        self._sweep()
         self._watch()
         core.record(via="watch")
         core.history.catch_up()
@@ -266,33 +263,6 @@ class App:
 
     def _remember_again(self, record: Record, commit: str) -> None:
         self.core.state.save(applied_again(self.core.state.now, record, commit))
-
-    def _let_go(self) -> None:
-        """Drop what fetches of an earlier core had brought: it was not believed yet."""
-        store = self.core.store
-        for ref, held in store.refs(QUARANTINE).items():
-            store.move_ref(ref, None, held)
-
-    def _recover(self) -> None:
-        def tell(step: Step) -> None:
-            if step.result != "running":
-                log.warning("after a crash: %s: %s %s", step.name, step.result, step.output)
-
-        outcome = self.core.engine.recover(Steps("recovery", self._clock, tell))
-        if outcome is None:
-            return
-        log.warning("after a crash: %s", outcome.reason)
-        result = "rolled_back" if outcome.put_back else outcome.result
-        last = Last("recovery", result, rfc3339(self._clock.utc()), outcome.reason, outcome.remedy)
-        self.core.state.save(replace(self.core.state.now, last=last))
-
-    def _sweep(self) -> None:
-        """Refs that held what a job needed; no job runs yet, and recovery is over."""
-        store = self.core.store
-        with store.writer():
-            for prefix in ("refs/syncsrv/quarantine/", "refs/syncsrv/job/"):
-                for ref, held in store.refs(prefix).items():
-                    store.move_ref(ref, None, held)
 
     # -- watch
 

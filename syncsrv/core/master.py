@@ -21,7 +21,7 @@ from syncsrv.control.dispatch import Caller
 from syncsrv.control.errors import Body
 from syncsrv.control.verbs import JobReply, JobStarted, NodeResult, Step, SyncRequest
 from syncsrv.core.backup import DRY_RUN
-from syncsrv.core.jobs import Job
+from syncsrv.core.jobs import Job, UnknownJobError
 from syncsrv.core.parts import Core
 from syncsrv.errors import SyncsrvError, UnreachableError, UsageError
 from syncsrv.plan.tree import CLUSTER_PATH, show_path
@@ -267,12 +267,29 @@ class _Asking:
                     ) from error
                 self._core.stopping.wait(FOLLOW_S)
                 continue
+            except UsageError as error:
+                if error.code != UnknownJobError.code:
+                    raise
+                return self._after_restart(remote)
             lost = 0
             seen += len(reply.steps)
             for _, step in reply.steps:
                 self._job.publish(self._name, step)
             if reply.state != "running":
                 return next(iter(reply.nodes.values()))
+
+    def _after_restart(self, remote: str) -> NodeResult:
+        """Its core ended in the middle of the job; at its start it undid or finished it, and remembers how."""
+        facts = self._core.book.refresh(self._name).facts
+        last = facts.situation.last if facts is not None else None
+        if last is not None and last.job == remote:
+            result = last.result if last.result in {"done", "unchanged"} else "failed"
+            return NodeResult(result, last.reason, last.remedy)
+        return NodeResult(
+            "failed",
+            f"cannot finish job {remote}: core of {self._name} ended before it had changed anything",
+            "see its log for why it ended, then synchronize again",
+        )
 
     def _abort(self, remote: str) -> None:
         self._call("abort", {"job": remote, "after": 0, "wait_s": 0.0})

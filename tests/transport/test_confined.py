@@ -20,7 +20,7 @@ from tests.transport.fakecore import LOOPBACK, Node, node, open_files, start_pro
 
 TOP = Path(__file__).parents[2]
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give rights up")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give rights up or to look into the door")
 
 
 def status(pid: int) -> dict[str, str]:
@@ -104,6 +104,7 @@ def test_it_opens_no_file_once_it_is_confined(tmp_path: Path) -> None:
     assert re.findall(r".*\b(?:open|openat|openat2|execve)\(.*", later) == []
 
 
+@as_root  # its /proc is closed to everybody else
 def test_it_has_only_its_sockets_open(fw1: Node, fw2: Node) -> None:
     fw1.knows(fw2)
     fw2.knows(fw1)

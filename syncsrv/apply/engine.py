@@ -11,7 +11,6 @@ alike, and the outcome says so.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from syncsrv.apply import prepare, settle
 from syncsrv.apply.hooks import HookContext, HookName
@@ -188,7 +187,6 @@ class Engine:
                 step.say("the disk equals the planned result")
             with steps.step("commit") as step:
                 commit = self._commit(order, record)
-                record = replace(record, phase=Phase.APPLIED)  # main says so now, whatever becomes of the journal
                 parts.journal.advance(Phase.APPLIED)
                 step.say(f"main is {commit[:10]}")
             if CLUSTER_AREA in order.chosen:

@@ -94,7 +94,7 @@ def put_back(parts: Parts, record: Record, steps: Steps, error: SyncsrvError, *,
 
     Args:
         parts: of this node.
-        record: the journal's, as far as it has come.
+        record: the journal's.
         steps: where it is told.
         error: what went wrong.
         written: whether live files have changed for sure; else it is told by what there is to put back.
@@ -104,8 +104,8 @@ def put_back(parts: Parts, record: Record, steps: Steps, error: SyncsrvError, *,
     failed = ""
     try:
         with steps.step("put back") as step:
-            if record.phase is Phase.APPLIED:
-                record = parts.journal.advance(Phase.REVERTING)
+            if record.phase is not Phase.REVERTING and _commit_of(parts, record) is not None:
+                record = parts.journal.advance(Phase.REVERTING)  # else a start would finish it, by what main says
             report = _restore_files(parts, record)
             step.say(_told(report))
             written = written or bool(report.restored)
@@ -144,7 +144,7 @@ def _restore_files(parts: Parts, record: Record) -> UndoReport:
     if report.failed:
         raise CannotApplyError(
             "cannot put everything back: " + listed(failed.message for failed in report.failed),
-            "mend the cause; the journal is kept, and the next start tries again",
+            report.failed[0].remedy,
         )
     return report
 

@@ -223,7 +223,9 @@ class Host:
 
         def services(cluster: Cluster) -> Services:
             managers = {ManagerKind.COMMAND: daemon}
-            return Services(cluster.services, managers, hand, node="fw2", reloads=reloads, pause=hand.pause)
+            return Services(
+                cluster.services, managers, hand, node="fw2", reloads=reloads, pause=lambda _seconds: hand.pause(1.0)
+            )
 
         def remember(order: Order, commit: str) -> None:
             state.save(applied_by(state.now, order, commit))

@@ -73,7 +73,7 @@ def plan(parts: Parts, order: Order) -> Planned:
             target=target,
             areas=order.areas,
             chosen=order.chosen,
-            extra={name: area.extra for name, area in order.cluster.areas.items()},
+            extra={} if order.exact else {name: area.extra for name, area in order.cluster.areas.items()},
             live=live.entries,
             obstacles=tuple(
                 Obstacle(one.path, one.detail or one.reason.value, one.reason in UNSAVED) for one in live.left_out

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from syncsrv.apply.settle import KNOWN_GOOD
 from syncsrv.clock import rfc3339
-from syncsrv.config.model import Role
+from syncsrv.config.model import Extra, Role
 from syncsrv.control.verbs import Demotion, Facts, FactsRequest, HeadInfo, LeftOutInfo, Pending, ServiceInfo, Status
 from syncsrv.core import status as statuses
 from syncsrv.core.parts import Core
@@ -108,11 +108,17 @@ def situation(core: Core, head: str | None) -> Situation:
 
 
 def _drift(core: Core, head: str) -> dict[str, tuple[str, ...]]:
-    """Per area what is live now and was not what the last sync left."""
+    """Per area what is live now and was not what the last sync left.
+
+    Where ``extra: keep`` says so, only what the sync brought counts: the rest is the node's own.
+    """
     areas = core.areas()
     found = {}
     for area, one in core.state.now.applied.items():
         paths = core.lag.changed(one.result, head, area, areas)
+        if paths and area in core.cluster.areas and core.cluster.areas[area].extra is Extra.KEEP:
+            brought = core.store.read_tree(one.commit)
+            paths = tuple(path for path in paths if path in brought)
         if paths:
             found[area] = tuple(show_path(path) for path in paths)
     return found
@@ -130,11 +136,12 @@ def _pending(core: Core, head: str) -> dict[str, Pending]:
 def _behind(core: Core, head: str, applied: Mapping[str, str]) -> Pending:
     """What a node has not that has these commits applied in its areas."""
     areas = core.areas()
-    names = tuple(area for area in areas.names if area in applied) or areas.names
-    counts = [core.lag.commits_since(commit, head, areas, names) for commit in set(applied.values())]
-    behind = max(counts, default=None)
-    if behind is None:
-        behind = core.lag.commits_since(None, head, areas, names)
+    since: dict[str, list[str]] = {}
+    for area in areas.names:
+        if area in applied:
+            since.setdefault(applied[area], []).append(area)
+    counts = [core.lag.commits_since(commit, head, areas, tuple(names)) for commit, names in since.items()]
+    behind = max(counts) if counts else core.lag.commits_since(None, head, areas, areas.names)
     return Pending(core.lag.differing(applied, head, areas), behind)
 
 

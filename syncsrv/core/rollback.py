@@ -80,6 +80,8 @@ def _work(
         areas=core.areas(cluster),
         known=core.areas(then),
         chosen=chosen,
+        brought={name: one.commit for name, one in core.state.now.applied.items() if name in chosen},
+        exact=core.store.read_commit(commit).node in {"", core.node},
         person=author(core, caller),
         requested_by=caller.label,
         reason=request.reason,

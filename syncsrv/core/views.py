@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from syncsrv.clock import rfc3339
 from syncsrv.config.load import parse_cluster
-from syncsrv.config.model import Role
+from syncsrv.config.model import Cluster, Role
 from syncsrv.config.problem import ConfigurationError
 from syncsrv.control.verbs import (
     DiffReply,
@@ -26,6 +26,7 @@ from syncsrv.core.parts import Core
 from syncsrv.errors import UnreachableError, UsageError
 from syncsrv.plan.areas import Areas
 from syncsrv.plan.diff import Change, compare, deletions, restrict
+from syncsrv.plan.make import Wanted, make_plan
 from syncsrv.plan.patch import is_binary, unified
 from syncsrv.plan.tree import CLUSTER_PATH, Entry, Kind, show_path, tree_path
 from syncsrv.plan.words import listed
@@ -87,15 +88,19 @@ def show(core: Core, request: ShowRequest) -> ShowReply:
 
 
 def _areas_at(core: Core, commit: str) -> Areas:
-    """The areas as that commit drew them; today's where its cluster.yaml cannot be read."""
+    return core.areas(_cluster_at(core, commit))
+
+
+def _cluster_at(core: Core, commit: str) -> Cluster:
+    """That commit's cluster.yaml; today's where it cannot be read."""
     entry = core.store.read_tree(commit).get(CLUSTER_PATH)
     config = core.live.config
     if entry is None:
-        return core.areas()
+        return core.cluster
     try:
-        return core.areas(parse_cluster(core.store.blob(entry.blob), "cluster.yaml", config.node, config.secrets))
+        return parse_cluster(core.store.blob(entry.blob), "cluster.yaml", config.node, config.secrets)
     except ConfigurationError:
-        return core.areas()
+        return core.cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +157,15 @@ def diff(core: Core, request: DiffRequest) -> DiffReply:
         revs.append(head)
     areas = _areas_at(core, revs[1])
     changes = compare(core.store.read_tree(revs[0]), core.store.read_tree(revs[1]), _named(areas))
-    changes = _chosen(changes, request.areas, areas)
+    _known(request.areas, areas)
+    changes = tuple(change for change in changes if not request.areas or change.area in request.areas)
     return DiffReply({core.node: _node_diff(core, revs[0], revs[1], changes, request.patch, None)})
 
 
-def _chosen(changes: tuple[Change, ...], names: tuple[str, ...], areas: Areas) -> tuple[Change, ...]:
+def _known(names: tuple[str, ...], areas: Areas) -> None:
     for name in names:
         if name not in areas.names:
             raise UsageError(f"cannot compare area {name}: there is none of that name", f"areas: {listed(areas.names)}")
-    return tuple(change for change in changes if not names or change.area in names)
 
 
 def _node_diff(
@@ -181,7 +186,8 @@ def _bring(core: Core, request: DiffRequest) -> DiffReply:
             if one.facts is not None and one.facts.role == Role.MASTER.value:
                 continue
             base, age_s = peer_main(core, name)
-            nodes[name] = _against(core, base, recorded.head, request, age_s)
+            applied = one.facts.applied if one.facts is not None else {}
+            nodes[name] = _against(core, base, recorded.head, request, age_s, applied)
         return DiffReply(nodes)
     master = next((name for name, one in heard.items() if one.facts and one.facts.role == Role.MASTER.value), None)
     master = master or next(iter(heard), None)
@@ -190,16 +196,35 @@ def _bring(core: Core, request: DiffRequest) -> DiffReply:
     target, age_s = peer_main(core, master)
     if target is None:
         raise UnreachableError(f"cannot compare with {master}: it was never reached", "see `syncsrv status`")
-    return DiffReply({core.node: _against(core, recorded.head, target, request, age_s)})
+    applied = {area: one.commit for area, one in core.state.now.applied.items()}
+    return DiffReply({core.node: _against(core, recorded.head, target, request, age_s, applied)})
 
 
-def _against(core: Core, base: str | None, target: str, request: DiffRequest, age_s: float | None) -> NodeDiff:
-    areas = _areas_at(core, target)
-    names = request.areas or areas.names
-    old = restrict(core.store.read_tree(base), names, areas.area_of) if base else {}
-    new = restrict(core.store.read_tree(target), names, areas.area_of)
-    changes = _chosen(compare(old, new, areas.area_of), request.areas, areas)
-    return _node_diff(core, base, target, changes, request.patch, age_s)
+def _against(
+    core: Core, base: str | None, target: str, request: DiffRequest, age_s: float | None, applied: Mapping[str, str]
+) -> NodeDiff:
+    """The plan that a sync would make, as far as two histories show it."""
+    cluster = _cluster_at(core, target)
+    areas = core.areas(cluster)
+    _known(request.areas, areas)
+    commits = {area: commit for area, commit in applied.items() if core.store.has(commit)}
+    planned = make_plan(
+        Wanted(
+            target=core.store.read_tree(target),
+            areas=areas,
+            chosen=request.areas or areas.names,
+            extra={name: area.extra for name, area in cluster.areas.items()},
+            live=core.store.read_tree(base) if base else {},
+            obstacles=(),
+            brought=frozenset(
+                path
+                for area, commit in commits.items()
+                for path in restrict(core.store.read_tree(commit), (area,), areas.area_of)
+            ),
+            allow=(),
+        )
+    )
+    return _node_diff(core, base, target, planned.changes, request.patch, age_s)
 
 
 def peer_main(core: Core, name: str) -> tuple[str | None, float | None]:

@@ -1,0 +1,82 @@
+"""``extra: keep``: what only the backup has stays there, and nothing says otherwise."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.pair import CLUSTER, Pair, end_pair, make_pair, start_pair
+from tests.support.wait import until
+
+KEEPING = CLUSTER.replace("/etc/hosts.extra]\n", "/etc/hosts.extra]\n    extra: keep\n")
+
+
+@pytest.fixture
+def keeping(short_tmp: Path) -> Iterator[Pair]:
+    """A synchronized pair; of the area dns the backup has a file of its own."""
+    made = make_pair(short_tmp, KEEPING)
+    made.fw1.write("/etc/dns/zone", "a 192.0.2.1\n")
+    made.fw2.write("/etc/dns/own", "fw2 only\n")
+    try:
+        start_pair(made)
+        assert made.synced()["result"] == "done"
+        yield made
+    finally:
+        end_pair(made)
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(os.listdir(directory))
+
+
+def test_what_only_the_backup_has_is_no_drift_and_no_difference(keeping: Pair) -> None:
+    assert keeping.fw1.ask("diff").status == 0
+    keeping.fw2.write("/etc/dns/later", "fw2 only, too\n")
+    keeping.fw2.write("/etc/dns/own", "changed\n")
+    until(
+        lambda: len(keeping.fw2.do("log", "/etc/dns", "-n", "2")["commits"][0]["paths"]) == 2,
+        what="both to be committed",
+    )
+    assert keeping.fw1.ask("diff").data["nodes"]["fw2"]["files"] == []
+    assert keeping.fw2.ask("diff").status == 0
+    assert keeping.fw2.status()["sync"]["state"] == "in_sync"
+    assert keeping.synced()["result"] == "unchanged"
+    assert names(keeping.fw2.file("/etc/dns")) == ["later", "own", "zone"]
+
+
+def test_what_a_sync_brought_goes_when_the_master_has_it_no_more(keeping: Pair) -> None:
+    keeping.fw1.file("/etc/dns/zone").unlink()
+    (gone,) = keeping.fw1.ask("diff").data["nodes"]["fw2"]["files"]
+    assert (gone["path"], gone["status"]) == ("/etc/dns/zone", "removed")
+    assert keeping.synced()["result"] == "done"
+    assert names(keeping.fw2.file("/etc/dns")) == ["own"]
+
+
+def test_a_rollback_on_the_master_takes_away_what_was_added_since(keeping: Pair) -> None:
+    keeping.fw1.write("/etc/dns/mistake", "x\n")
+    keeping.fw1.do("commit", "-m", "a mistake")
+    assert keeping.fw1.do("rollback", "HEAD~1")["nodes"]["fw1"]["result"] == "done"
+    assert names(keeping.fw1.file("/etc/dns")) == ["zone"]
+
+
+def test_a_rollback_on_the_backup_is_exact_for_its_own_commits_and_keeps_its_own_files_for_a_tag(
+    keeping: Pair,
+) -> None:
+    keeping.fw1.write("/etc/dns/second", "x\n")
+    assert keeping.synced()["result"] == "done"
+    keeping.fw2.write("/etc/dns/late", "x\n")
+    keeping.fw2.do("commit", "-m", "late")
+    keeping.fw2.do("rollback", "sync/000001")
+    assert names(keeping.fw2.file("/etc/dns")) == ["late", "own", "zone"]
+    keeping.fw2.do("rollback", "HEAD~2")
+    assert names(keeping.fw2.file("/etc/dns")) == ["own", "second", "zone"]
+
+
+def test_a_tag_of_one_area_leaves_nothing_to_count_in_the_others(keeping: Pair) -> None:
+    keeping.fw1.write("/etc/dns/zone", "a 192.0.2.2\n")
+    assert keeping.synced("--area", "dns")["result"] == "done"
+    peer = keeping.fw1.status()["peers"]["fw2"]
+    assert (peer["state"], peer["behind"]) == ("in_sync", 0)

@@ -22,9 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from syncsrv.errors import SyncsrvError
-
-PROTOCOL = 1
-"""Raised when an old peer would misunderstand a new one; unequal protocols never talk (not forcible)."""
+from syncsrv.version import PROTOCOL
 
 HEADER = struct.Struct(">IBI")
 CHUNK = 1024 * 1024

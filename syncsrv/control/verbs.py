@@ -13,9 +13,6 @@ from dataclasses import dataclass, field
 
 from syncsrv.plan.verdict import Situation
 
-PROTOCOL = 1
-"""Raised when an old peer would misunderstand a new one; unequal protocols never talk (not forcible)."""
-
 
 class Door(enum.StrEnum):
     """Where a request came in; core decides it from the socket, never from what the request says."""

@@ -13,7 +13,6 @@ from syncsrv.control import frames
 from syncsrv.control.frames import (
     HEADER,
     LIMITS,
-    PROTOCOL,
     BadFrameError,
     ConnectionLostError,
     Frame,
@@ -23,6 +22,7 @@ from syncsrv.control.frames import (
     Wire,
     encode_json,
 )
+from syncsrv.version import PROTOCOL
 
 Pair = tuple[socket.socket, socket.socket]
 

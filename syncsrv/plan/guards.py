@@ -68,7 +68,7 @@ def drift(drifted: Iterable[bytes], changes: Iterable[Change]) -> Fired | None:
         return None
     return Fired(
         Guard.DRIFT,
-        f"{len(lost)} files were changed here since the last sync: {listed(show_path(path) for path in lost)}",
+        f"changed here since the last sync: {listed(show_path(path) for path in lost)}",
         "bring what is worth keeping to the master first; to overwrite them (this node's history keeps them), "
         "repeat with --force drift",
     )

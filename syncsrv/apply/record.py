@@ -130,7 +130,7 @@ class Recorder:
             live = self._scan(areas, only)
             entries, left_out = dict(live.entries), live.left_out
             tops = [top for name in areas.names for top in areas.tops(name)]
-            if beside is not None:
+            if beside is not None and not areas.holds(beside):
                 more = self._scan(beside)
                 entries.update(more.entries)
                 left_out += more.left_out

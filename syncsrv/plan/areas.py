@@ -145,6 +145,10 @@ class Areas:
         wanted = {name: self._rules[name] for name in names}
         return self._from(wanted[name] for name in self.names if name in wanted)
 
+    def holds(self, other: Areas) -> bool:
+        """Whether each area of ``other`` is one of these, drawn in the same way."""
+        return all(self._rules.get(name) == rules for name, rules in other._rules.items())
+
     def tops(self, name: str) -> tuple[bytes, ...]:
         """The area's paths as tree paths, sorted, none below another."""
         return self._rules[name].tops

@@ -140,6 +140,17 @@ def test_host_secrets_are_read_only_where_the_very_path_is_listed(path: bytes) -
     assert areas(it={"paths": ["/srv"]}).area_of(b"srv/" + path) == "it", "only the host's own"
 
 
+def test_areas_hold_others_that_are_drawn_in_the_same_way() -> None:
+    both = areas(proxy={"paths": ["/etc/nginx"]}, dns={"paths": ["/etc/dns"]})
+    assert both.holds(both)
+    assert both.holds(areas(dns={"paths": ["/etc/dns"]}))
+    assert both.holds(both.restricted([]))
+    assert not both.restricted(["dns"]).holds(both)
+    assert not both.holds(areas(dns={"paths": ["/etc/dns"], "exclude": ["*.bak"]}))
+    assert not both.holds(areas(dns={"paths": ["/etc/dns", "/etc/hosts"]}))
+    assert not both.holds(areas(zones={"paths": ["/etc/dns"]}))
+
+
 def test_restricted_knows_only_the_named_areas() -> None:
     both = areas(proxy={"paths": ["/etc/nginx"], "limit": 5}, dns={"paths": ["/etc/unbound"], "exclude": ["*.key"]})
     one = both.restricted(["cluster", "dns"])

@@ -24,7 +24,7 @@ TEXT_LIMIT = 1024 * 1024
 """Bytes of a changed file up to which the lock-out guard reads it."""
 
 WORDS_KEPT = 4000
-"""Characters of a failed check's output that the reason repeats; its step has all of it."""
+"""Characters of a failed check's output that the reason repeats, from both ends; its step has all of it."""
 
 TEXTS_READ = 2000
 """Changed files that the lock-out guard reads at most; more than that is mass anyway."""
@@ -167,7 +167,9 @@ def check(parts: Parts, order: Order, made: Plan, steps: Steps) -> None:
 
 
 def _words(result: CheckResult) -> str:
-    said = result.output.strip()[:WORDS_KEPT]
+    said = result.output.strip()
+    if len(said) > WORDS_KEPT:
+        said = f"{said[: WORDS_KEPT // 2]}\n[...]\n{said[-WORDS_KEPT // 2 :]}"
     return f"its check `{result.command}` {result.why}" + (f": {said}" if said else "")
 
 

@@ -93,7 +93,11 @@ def commits(files: int, rounds: int, home: Path) -> Times:
     scanner = Scanner(ours, store.put_blob, clock)
     recorder = Recorder(store, scanner, home / "cluster.yaml", "bench", clock)
     areas = Areas.of(Cluster(cluster="bench", areas={"tree": Area(paths=(f"/{AREA}",))}))
-    recorder.record(areas, via="watch")
+
+    def record(only: set[bytes] | None) -> float:
+        return timed(lambda: recorder.record(areas, via="watch", only=only))
+
+    record(None)
     git(theirs, "init", "-q")
     git_commit(theirs)
     times: Times = {"syncsrv, told which": [], "syncsrv, full scan": [], "git add -A && git commit": []}
@@ -104,8 +108,7 @@ def commits(files: int, rounds: int, home: Path) -> Times:
             edit(ours / AREA, files, which)
             path = file_of(Path(AREA), which * 7919 % files)
             settled()
-            paths = {os.fsencode(path)} if only else None
-            times[name].append(timed(lambda paths=paths: recorder.record(areas, via="watch", only=paths)))
+            times[name].append(record({os.fsencode(path)} if only else None))
         edit(theirs, files, number)
         settled()
         times["git add -A && git commit"].append(timed(lambda: git_commit(theirs)))

@@ -249,7 +249,9 @@ class Spool:
             data = entry.inflate.decompress(piece, 1 << 20)
         except zlib.error as error:
             raise HostileObjectsError(f"an object of it cannot be unpacked ({error})") from error
-        self._take(len(piece) - len(entry.inflate.unconsumed_tail) - len(entry.inflate.unused_data))
+        # at the end unconsumed_tail may repeat what unused_data has: only one of them counts
+        left = entry.inflate.unused_data if entry.inflate.eof else entry.inflate.unconsumed_tail
+        self._take(len(piece) - len(left))
         entry.got += len(data)
         if entry.got > entry.size:
             raise HostileObjectsError("an object of it is longer than it says")

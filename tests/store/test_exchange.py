@@ -95,6 +95,13 @@ def test_one_byte_at_a_time_is_as_good(store: Store, other: Store) -> None:
     assert other.read_tree(commit) == store.read_tree(commit)
 
 
+@pytest.mark.parametrize("size", [1 << 20, (1 << 20) + 1, 2 << 20, 5 << 20])
+def test_a_large_file_that_packs_well_travels_with_what_follows_it(store: Store, other: Store, size: int) -> None:
+    commit = commit_files(store, {b"etc/zeros": b"y" * size, b"etc/after": bytes(range(256)) * 64})
+    assert send(store, other, [commit]) == 5
+    stock.assert_clean(other)
+
+
 def test_many_objects_become_one_pack_and_few_become_files(store: Store, other: Store) -> None:
     many = commit_files(store, {b"etc/%04d" % n: b"%d\n" % n for n in range(300)})
     send(store, other, [many])

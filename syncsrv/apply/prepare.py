@@ -11,10 +11,11 @@ from syncsrv.apply.check import CheckResult
 from syncsrv.apply.order import CannotApplyError, Order, Outcome, Parts, overridden
 from syncsrv.apply.record import UNSAVED
 from syncsrv.apply.steps import Steps
-from syncsrv.config.model import OnChange
+from syncsrv.config.model import Node, OnChange
 from syncsrv.plan import guards
 from syncsrv.plan.areas import CLUSTER_AREA
 from syncsrv.plan.diff import Difference, compare, restrict
+from syncsrv.plan.guards import Fired, Guard
 from syncsrv.plan.make import Obstacle, Plan, Wanted, allowed_tops, make_plan
 from syncsrv.plan.tree import Entry, Kind, show_path
 from syncsrv.plan.words import SHOWN, listed
@@ -85,7 +86,9 @@ def plan(parts: Parts, order: Order) -> Planned:
     unknown = parts.files.owners.unknown({change.path: change.new for change in made.changes if change.new})
     refusals = [*made.refusals, *(error.message for error in unknown)]
     if refusals:
-        raise CannotApplyError("; ".join(refusals[:SHOWN]), "nothing was changed; no guard can force this")
+        raise CannotApplyError(
+            "; ".join(refusals[:SHOWN]), "put that right, then repeat; nothing was changed, and --force does not help"
+        )
     return Planned(made, tuple(drifted))
 
 
@@ -125,9 +128,22 @@ def guard(parts: Parts, order: Order, planned: Planned, steps: Steps) -> Outcome
     return Outcome(
         "refused",
         "; ".join(f"{one.guard}: {one.saw}" for one in standing),
-        "; ".join(one.remedy for one in standing),
+        "; ".join(_how_on(one, order, parts.node) for one in standing),
         tuple(one.guard.value for one in standing),
         changes=made.changes,
+    )
+
+
+def _how_on(fired: Fired, order: Order, node: Node) -> str:
+    """The guard's remedy; where it was forced in vain, why that did not count."""
+    if fired.guard.value not in order.force:
+        return fired.remedy
+    here = f"repeat it on {node.node} itself"
+    if fired.guard is Guard.COMMANDS and node.commands == "pinned" and order.remote:
+        return f"--force {fired.guard} did not count: {node.node} has `commands: pinned`; {here}"
+    return (
+        f"--force {fired.guard} did not count: {order.requested_by or 'who asked'} is {order.power} on {node.node}, "
+        f"not admin; {here if order.remote else 'let an admin repeat it'}"
     )
 
 

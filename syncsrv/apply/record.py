@@ -16,6 +16,7 @@ from syncsrv.clock import Clock
 from syncsrv.errors import SyncsrvError
 from syncsrv.plan.areas import Areas
 from syncsrv.plan.tree import Entry, is_below, parents, show_path
+from syncsrv.plan.words import counted
 from syncsrv.store.commits import Person
 from syncsrv.store.message import compose, summary
 from syncsrv.store.repo import Store
@@ -35,7 +36,7 @@ class NotRecordedError(SyncsrvError):
     def __init__(self, left_out: tuple[LeftOut, ...]) -> None:
         named = "; ".join(f"{show_path(one.path)}: {one.detail or one.reason}" for one in left_out[:5])
         super().__init__(
-            f"cannot commit {len(left_out)} files: {named}",
+            f"cannot commit {counted(len(left_out), 'file')}: {named}",
             "everything else is committed; exclude them, raise the area's `limit`, or repair them",
         )
         self.left_out = left_out

@@ -21,6 +21,8 @@ def command(settings: Settings, paths: tuple[str, ...], message: str) -> None:
     def human() -> str:
         if reply["commit"] is None:
             lines = ["Nothing to commit: the history equals what is live."]
+            if message:
+                lines.append("What was saved is committed by itself after 2 s; say why with `syncsrv sync --reason`.")
         else:
             files = f"{reply['files']} path{'' if reply['files'] == 1 else 's'}"
             lines = [f"{settings.paint(reply['commit'][:10], 'yellow')} {printable(reply['subject'])} ({files})"]

@@ -57,5 +57,7 @@ def _lines(settings: Settings, nodes: dict[str, Any], stat: bool, *, named: bool
             what = "nothing to bring" if not count else f"{count} path{'' if count == 1 else 's'} would change"
             gone = f", {node['deletions']} deleted" if node["deletions"] else ""
             lines.append(settings.paint(f"{name}: {what}{gone}{age}", "bold"))
+        elif not node["files"]:
+            lines.append("Nothing differs.")
         lines += file_lines(settings, node["files"], stat=stat)
     return lines

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from syncsrv.cli.output import Settings, printable
+from syncsrv.cli.output import Settings, printable, sentences
 from syncsrv.control.ask import Client
 
 WAIT_S = 2.0
@@ -84,7 +84,10 @@ def _lines(settings: Settings, tag: str | None, nodes: Mapping[str, Mapping[str,
     for name, node in nodes.items():
         word = settings.paint(node["result"], _COLOURS.get(node["result"], "bold"), "bold")
         at = f" at {tag}" if tag and node["result"] in {"done", "unchanged"} else ""
-        lines.append(f"{name}: {word}{at}" + (f": {printable(node['reason'])}" if node["reason"] else ""))
+        shown = "\n".join(step["output"] for step in node["steps"])
+        first, *rest = sentences(node["reason"], shown)
+        lines.append(f"{name}: {word}{at}" + (f": {first}" if first else ""))
+        lines += rest
         if node["remedy"] and node["result"] not in {"done", "unchanged"}:
             lines.append(f"  {settings.paint('what to do:', 'bold')} {printable(node['remedy'])}")
     return lines

@@ -20,14 +20,20 @@ def command(settings: Settings, path: str | None, limit: int) -> None:
     """Show the history, of everything or of one path."""
     with client(settings) as core:
         reply = core.call("log", {"path": named(path) if path else None, "limit": limit}, deadline_s=60)
-    settings.show(reply, lambda: "\n".join(_entry(settings, one) for one in reply["commits"]) or "No commit yet.")
+    nothing = f"No commit of {named(path)}: it is in no area, or was never there." if path else "No commit yet."
+    settings.show(reply, lambda: "\n".join(_entry(settings, one) for one in reply["commits"]) or nothing)
+
+
+def who(one: dict[str, Any]) -> str:
+    """``alice on fw1``, or ``fw1`` for what a node committed by itself."""
+    author, node = printable(one["author"]), printable(one["node"])
+    return author if author == node else f"{author} on {node}"
 
 
 def _entry(settings: Settings, one: dict[str, Any]) -> str:
     tags = "".join(settings.paint(f" [{tag}]", "green") for tag in one["tags"])
     lines = [
-        f"{settings.paint(one['commit'][:10], 'yellow')}  {one['at']}  {one['via']:<8} "
-        f"{printable(one['author'])} on {printable(one['node'])}{tags}",
+        f"{settings.paint(one['commit'][:10], 'yellow')}  {one['at']}  {one['via']:<8} {who(one)}{tags}",
         f"    {printable(one['subject'])}",
     ]
     shown = one["paths"][:_PATHS]

@@ -161,7 +161,7 @@ def _usage(error: click.ClickException) -> SyncsrvError:
     command = ctx.command_path if ctx else "syncsrv"
     if isinstance(error, click.exceptions.NoArgsIsHelpError) or error.message == "Missing command.":
         return UsageError(f"cannot tell what to do: {command} needs a command", f"see `{command} --help`")
-    message = error.format_message().rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".")
     return UsageError(f"cannot understand the command line: {message}", f"see `{command} --help`")
 
 

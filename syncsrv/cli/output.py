@@ -60,6 +60,12 @@ def printable(text: str) -> str:
     )
 
 
+def sentences(text: str, seen: str = "", most: int = 40) -> list[str]:
+    """A reason of several lines: the first as it is, the rest indented, but for lines that were shown already."""
+    first, *rest = text.splitlines() or [""]
+    return [printable(first), *(f"    {printable(line)}" for line in rest[:most] if line.strip() not in seen)]
+
+
 def table(rows: Iterable[Sequence[str]], *, header: Sequence[str] = (), indent: str = "") -> str:
     """Rows as aligned columns, two spaces between; painted cells count as wide as they look."""
     lines = [list(header), *map(list, rows)] if header else [list(row) for row in rows]

@@ -9,6 +9,7 @@ import click
 from syncsrv.cli.follow import follow
 from syncsrv.cli.output import Settings, pass_settings, printable, table
 from syncsrv.cli.where import client
+from syncsrv.errors import UsageError
 
 ACTIONS = ("status", "start", "stop", "restart", "reload", "restart-all")
 
@@ -27,13 +28,20 @@ def command(settings: Settings, words: tuple[str, ...]) -> int:
     node = "" if not rest or rest[0] in ACTIONS else rest.pop(0)
     action = rest.pop(0) if rest else "status"
     if action not in ACTIONS:
-        raise click.UsageError(f"{action} is no action; it is one of {', '.join(ACTIONS)}")
+        raise UsageError(f"cannot {action} services: there is no such action", f"it is one of {', '.join(ACTIONS)}")
     body = {"node": node, "action": action, "names": rest}
     with client(settings) as core:
         if action != "status":
             job = core.call("act", body, deadline_s=30)["job"]
             return follow(settings, core, job, f"{action} {' '.join(rest)}".strip())
         reply = core.call("services", body, deadline_s=60)
+    known = {one["name"] for one in reply["services"]}
+    for name in rest:
+        if name not in known:
+            raise UsageError(
+                f"cannot find service {name}: {reply['node']} has none of that name",
+                f"services are: {', '.join(sorted(known)) or 'none'}",
+            )
     wanted = [one for one in reply["services"] if not rest or one["name"] in rest]
     settings.show({**reply, "services": wanted}, lambda: service_table(settings, wanted) or "No service is configured.")
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from syncsrv.cli.changes import file_lines, without_patches
+from syncsrv.cli.log import who
 from syncsrv.cli.output import Settings, pass_settings, printable
 from syncsrv.cli.where import client
 
@@ -23,7 +24,7 @@ def command(settings: Settings, rev: str, stat: bool) -> None:
         tags = "".join(f" [{tag}]" for tag in one["tags"])
         head = [
             settings.paint(f"commit {one['commit']}{tags}", "yellow"),
-            f"by     {printable(one['author'])} on {printable(one['node'])} via {one['via']}, {one['at']}",
+            f"by     {who(one)} via {one['via']}, {one['at']}",
             "",
             *(f"    {printable(line)}" for line in (one["subject"], *reply["body"].splitlines())),
             "",

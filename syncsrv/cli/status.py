@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from syncsrv.cli.output import Settings, pass_settings, printable
+from syncsrv.cli.output import Settings, pass_settings, printable, sentences
 from syncsrv.cli.services import service_table
 from syncsrv.cli.where import client
 
@@ -37,9 +37,11 @@ def command(settings: Settings) -> None:
 
 def _lines(settings: Settings, status: dict[str, Any]) -> list[str]:
     sync = status["sync"]
+    first, *rest = sentences(sync["reason"])
     lines = [
         f"{settings.paint(status['node'], 'bold')}, {status['role']} of {status['cluster']}: "
-        f"{_word(settings, sync['state'])}  {printable(sync['reason'])}"
+        f"{_word(settings, sync['state'])}  {first}",
+        *rest,
     ]
     lines += _remedy(settings, sync["remedy"])
     head = status["head"]
@@ -68,9 +70,8 @@ def _lines(settings: Settings, status: dict[str, Any]) -> list[str]:
 def _peer(settings: Settings, name: str, peer: dict[str, Any]) -> list[str]:
     age = f", heard {peer['age_s']:.0f} s ago" if peer["age_s"] is not None else ""
     role = peer["role"] or "never heard"
-    lines = [
-        f"{settings.paint(name, 'bold')}, {role}{age}: {_word(settings, peer['state'])}  {printable(peer['reason'])}"
-    ]
+    first, *rest = sentences(peer["reason"])
+    lines = [f"{settings.paint(name, 'bold')}, {role}{age}: {_word(settings, peer['state'])}  {first}", *rest]
     lines += _remedy(settings, peer["remedy"])
     if peer["role"] == "backup":
         lines.append(f"  applied    {peer['applied_tag'] or 'nothing yet'}; {peer['behind']} behind")

@@ -12,6 +12,7 @@ import click
 from syncsrv.cli.output import Settings, pass_settings, printable, table
 from syncsrv.cli.where import client
 from syncsrv.errors import UsageError
+from syncsrv.plan.words import counted
 
 CALL_S = 30.0
 ROLES = click.Choice(["viewer", "operator", "admin"])
@@ -24,9 +25,14 @@ def command() -> None:
 
 @command.command()
 @click.argument("name")
-@click.option("--role", type=ROLES, required=True)
+@click.option("--role", type=ROLES, required=True, help="What the user may do; each includes the ones before.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-@click.option("--ssh-key", type=click.Path(path_type=Path, dir_okay=False), help="File with a public ssh-ed25519 key.")
+@click.option(
+    "--ssh-key",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, readable=True),
+    metavar="FILE",
+    help="A public ssh-ed25519 key (id_ed25519.pub), for `git clone`; one more each time.",
+)
 @pass_settings
 def add(settings: Settings, name: str, role: str, password_stdin: bool, ssh_key: Path | None) -> None:
     """Add a user, or change one: role, password, one more key."""
@@ -34,9 +40,9 @@ def add(settings: Settings, name: str, role: str, password_stdin: bool, ssh_key:
         "name": name,
         "role": role,
         "password": _password(name) if password_stdin else None,
-        "ssh_key": ssh_key.read_text().strip() if ssh_key else None,
+        "ssh_key": ssh_key.read_text(errors="replace").strip() if ssh_key else None,
     }
-    _show(settings, _call(settings, "user-add", body))
+    _show(settings, _call(settings, "user-add", body), name)
 
 
 @command.command("list")
@@ -51,7 +57,8 @@ def list_(settings: Settings) -> None:
 @pass_settings
 def remove(settings: Settings, name: str) -> None:
     """Remove a user with all keys and tokens."""
-    _show(settings, _call(settings, "user-remove", {"name": name}))
+    reply = _call(settings, "user-remove", {"name": name})
+    settings.show(reply, lambda: f"{name} is removed.")
 
 
 @command.command()
@@ -62,7 +69,7 @@ def passwd(settings: Settings, name: str, password_stdin: bool) -> None:
     """Set a user's password."""
     if not password_stdin and not sys.stdin.isatty():
         raise UsageError("cannot ask for a password: there is no terminal", "use --password-stdin")
-    _show(settings, _call(settings, "user-passwd", {"name": name, "password": _password(name)}))
+    _show(settings, _call(settings, "user-passwd", {"name": name, "password": _password(name)}), name)
 
 
 @command.command()
@@ -86,17 +93,19 @@ def _call(settings: Settings, verb: str, body: dict[str, Any]) -> dict[str, Any]
         return core.call(verb, body, deadline_s=CALL_S)
 
 
-def _show(settings: Settings, reply: dict[str, Any]) -> None:
+def _show(settings: Settings, reply: dict[str, Any], name: str | None = None) -> None:
+    """All users, or for people the one that was changed."""
     rows = [
         (
             one["name"],
             one["role"],
             "password" if one["password"] else "no password",
-            f"{len(one['keys'])} keys",
-            f"{one['tokens']} tokens",
+            counted(len(one["keys"]), "key"),
+            counted(one["tokens"], "token"),
             "" if one["local"] else "from the master",
         )
         for one in reply["users"]
+        if name in {None, one["name"]}
     ]
     settings.show(reply, lambda: _table(rows))
 

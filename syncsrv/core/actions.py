@@ -59,7 +59,14 @@ def _elsewhere(core: Core, request: ServicesRequest) -> bool:
         return False
     peers = core.live.config.node.peers
     if request.node not in peers:
-        raise UsageError(f"cannot find node {request.node}: no such peer", f"configured: {listed(peers) or 'none'}")
+        if request.node in core.cluster.services:
+            raise UsageError(
+                f"cannot find node {request.node}: it is a service", f"say what to do: `services ACTION {request.node}`"
+            )
+        raise UsageError(
+            f"cannot find node {request.node}: no such peer",
+            f"the peers are {listed(peers) or 'none'}; the actions are status, {listed(ACTIONS)}",
+        )
     return True
 
 

@@ -28,7 +28,7 @@ from syncsrv.plan import guards
 from syncsrv.plan.guards import Fired
 from syncsrv.plan.tree import CLUSTER_PATH
 from syncsrv.plan.verdict import Last
-from syncsrv.plan.words import listed
+from syncsrv.plan.words import counted, listed
 from syncsrv.store.exchange import tips
 from syncsrv.store.tags import BadTagError, SyncTag, verify_tag
 from syncsrv.version import __version__
@@ -214,7 +214,7 @@ def _fetch(core: Core, offer: Offer, job: Job, steps: Steps) -> tuple[str, str, 
                 objects = incoming.finish([reply.object], ref=QUARANTINE + job.id)
         except UnreachableError as error:
             return _newest_here(core, offer, step.say, error)
-        step.say(f"{reply.tag or 'dry run'} from {offer.master}: {objects} objects")
+        step.say(f"{reply.tag or 'dry run'} from {offer.master}: {counted(objects, 'object')}")
         if reply.head and core.store.has(reply.head) and core.store.kind(reply.head) == "commit":
             ref = f"refs/remotes/{offer.master}/main"
             core.store.move_ref(ref, reply.head, core.store.ref(ref))

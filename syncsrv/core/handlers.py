@@ -12,6 +12,7 @@ from syncsrv.control.dispatch import Call, Caller, Handler, Streamed
 from syncsrv.core import actions, backup, facts, master, rollback, views
 from syncsrv.core.parts import Core, author
 from syncsrv.errors import UsageError
+from syncsrv.plan.guards import refuse_unknown
 from syncsrv.plan.tree import is_below, show_path, tree_path
 from syncsrv.store.exchange import closure
 from syncsrv.version import __version__
@@ -81,6 +82,7 @@ class Handlers:
 
     def _sync(self, caller: Caller, request: verbs.SyncRequest, call: Call) -> verbs.JobStarted:
         _no_confirmation(request.confirm_within_s)
+        refuse_unknown(request.force)
         start = master.sync if self._core.role is Role.MASTER else backup.sync
         return verbs.JobStarted(start(self._core, request, caller).id)
 
@@ -89,6 +91,7 @@ class Handlers:
         return verbs.JobStarted(backup.pull(self._core, request, caller).id)
 
     def _rollback(self, caller: Caller, request: verbs.RollbackRequest, call: Call) -> verbs.JobStarted:
+        refuse_unknown(request.force)
         return verbs.JobStarted(rollback.rollback(self._core, request, caller).id)
 
     def _fetch(self, caller: Caller, request: verbs.FetchRequest, call: Call) -> Streamed:

@@ -24,6 +24,7 @@ from syncsrv.core.backup import DRY_RUN
 from syncsrv.core.jobs import Job, UnknownJobError
 from syncsrv.core.parts import Core
 from syncsrv.errors import SyncsrvError, UnreachableError, UsageError
+from syncsrv.plan.areas import CLUSTER_AREA
 from syncsrv.plan.tree import CLUSTER_PATH, show_path
 from syncsrv.plan.verdict import Last
 from syncsrv.plan.words import listed
@@ -62,9 +63,10 @@ def sync(core: Core, request: SyncRequest, caller: Caller) -> Job:
     """Start the job.
 
     Raises:
-        UsageError: an unknown node, no backup at all.
+        UsageError: an unknown node, revision or area, no backup at all.
     """
     nodes = _targets(core, request.nodes)
+    _refuse_unknown(core, request)
     return core.jobs.start("sync", caller.label, core.node, lambda job: _work(core, request, caller, nodes, job))
 
 
@@ -77,9 +79,38 @@ def _targets(core: Core, asked: tuple[str, ...]) -> tuple[str, ...]:
         return asked
     heard = core.book.now()
     backups = tuple(name for name, one in heard.items() if one.facts is None or one.facts.role != Role.MASTER.value)
+    if not backups and heard:
+        raise UsageError(
+            f"cannot synchronize: {listed(heard)} says it is master too", "make one of them backup: `role: backup`"
+        )
     if not backups:
         raise UsageError("cannot synchronize: no backup is configured", "write one into `peers:` of node.yaml")
     return backups
+
+
+def _refuse_unknown(core: Core, request: SyncRequest) -> None:
+    """A revision or an area that does not exist is said at once, before anything is committed for the job."""
+    if request.rev:
+        commit = core.store.resolve(request.rev)
+        _areas_of(request.areas, _cluster_at(core, commit), commit[:10])
+    elif not set(request.areas) <= set(core.areas().names):
+        core.record(via="watch")  # cluster.yaml may just have been saved with it
+        _areas_of(request.areas, core.cluster, "cluster.yaml")
+
+
+def _areas_of(asked: tuple[str, ...], cluster: Cluster, where: str) -> tuple[str, ...]:
+    """The areas that are asked for, or all.
+
+    Raises:
+        UsageError: one that there is not.
+    """
+    known = (*cluster.areas, CLUSTER_AREA)
+    for name in asked:
+        if name not in known:
+            raise UsageError(
+                f"cannot synchronize area {name}: {where} has none of that name", f"the areas are {', '.join(known)}"
+            )
+    return asked or known
 
 
 def _work(
@@ -142,12 +173,7 @@ def _tag(core: Core, request: SyncRequest, caller: Caller, job: Job) -> Released
     commit = core.store.resolve(request.rev) if request.rev else head
     if commit is None:
         raise CannotTagError("cannot tag main: nothing was committed yet", "give cluster.yaml an area")
-    cluster = _cluster_at(core, commit)
-    known = (*cluster.areas, "cluster")
-    for name in request.areas:
-        if name not in known:
-            raise UsageError(f"cannot synchronize area {name}: {commit[:10]} has none of that name", listed(known))
-    areas = request.areas or known
+    areas = _areas_of(request.areas, _cluster_at(core, commit), commit[:10])
     found = _tag_of(core, request.rev, commit, areas)
     if found is not None:
         return found

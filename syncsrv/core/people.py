@@ -92,13 +92,24 @@ class People:
             self._save({**self._users, name: user})
 
     def remove(self, name: str) -> None:
+        """Remove a user with keys and tokens.
+
+        Raises:
+            UsageError: there is none, or it is the master's.
+        """
         with self._lock:
-            self._get(name)
+            self._own(name, "remove")
             self._save({other: user for other, user in self._users.items() if other != name})
 
     def set_password(self, name: str, password: str) -> None:
+        """Give a user another password.
+
+        Raises:
+            UsageError: no such user, an empty password, or the user is the master's.
+        """
         with self._lock:
-            self._save({**self._users, name: replace(self._get(name), password_hash=_hash(password))})
+            user = self._own(name, "set the password of")
+            self._save({**self._users, name: replace(user, password_hash=_hash(password))})
 
     def new_token(self, name: str) -> str:
         """A token for the API, shown once."""
@@ -148,6 +159,16 @@ class People:
         user = self._users.get(name)
         if user is None:
             raise UnknownUserError(name)
+        return user
+
+    def _own(self, name: str, what: str) -> User:
+        """A user of this node: what came from the master would come again."""
+        user = self._get(name)
+        if not user.local:
+            raise UsageError(
+                f"cannot {what} {name} here: the user comes from the master",
+                "do it on the master; this node follows within seconds (`users: local` in node.yaml ends that)",
+            )
         return user
 
     def _save(self, users: dict[str, User]) -> None:

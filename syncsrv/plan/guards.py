@@ -6,13 +6,16 @@ it saw and how to go on (DESIGN 3.3). What is never forcible is not here but in 
 
 from __future__ import annotations
 
+import difflib
 import enum
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from syncsrv.config.model import Cluster, Node
+from syncsrv.errors import UsageError
 from syncsrv.plan.diff import Change
 from syncsrv.plan.tree import Kind, Tree, is_below, show_path
 from syncsrv.plan.words import listed
@@ -31,6 +34,22 @@ class Guard(enum.StrEnum):
     SOAK = "soak"
     HOLD = "hold"
     TWO_MASTERS = "two-masters"
+
+
+class UnknownGuardError(UsageError):
+    """``--force`` was given a word that is no guard."""
+
+    def __init__(self, word: str) -> None:
+        near = difflib.get_close_matches(word, list(Guard), 1)
+        hint = f"did you mean {near[0]}?" if near else f"the guards are {', '.join(Guard)}"
+        super().__init__(f"cannot force {word}: there is no guard of that name", hint)
+
+
+def refuse_unknown(words: Iterable[str]) -> None:
+    """Raises UnknownGuardError for the first word that is no guard."""
+    for word in words:
+        if word not in set(Guard):
+            raise UnknownGuardError(word)
 
 
 NEEDS_ADMIN = frozenset({Guard.COMMANDS, Guard.TARGET_IS_MASTER, Guard.HOLD})
@@ -91,7 +110,7 @@ def commands(live: Cluster, wanted: Cluster) -> Fired | None:
     """The tag's cluster.yaml would run something else than the one that is live on this node (law 8)."""
     old, new = commands_of(live), commands_of(wanted)
     differing = [
-        f"{key}: {' '.join(old[key]) if key in old else 'nothing'} -> {' '.join(argv)}"
+        f"{key}: {shlex.join(old[key]) if key in old else 'nothing'} -> {shlex.join(argv)}"
         for key, argv in sorted(new.items())
         if old.get(key) != argv
     ]
@@ -99,9 +118,8 @@ def commands(live: Cluster, wanted: Cluster) -> Fired | None:
         return None
     return Fired(
         Guard.COMMANDS,
-        f"the tag would run other commands as root on this node: {'; '.join(differing)}",
-        "read them; if they are right, an admin repeats with --force commands (on this node itself where "
-        "node.yaml says `commands: pinned` or the asking node may less than admin)",
+        "\n  ".join(("it would run other commands as root on this node:", *differing)),
+        "read them; if they are right, an admin repeats with --force commands",
     )
 
 
@@ -123,7 +141,7 @@ def older(is_ancestor: bool, tag: str, applied: str) -> Fired | None:
     return Fired(
         Guard.OLDER,
         f"{tag} is older than {applied}, which is applied here",
-        "synchronize without --rev for the newest, or repeat with --force older",
+        "`syncsrv sync` on the master tags what is live there; if the older state is meant, repeat with --force older",
     )
 
 

@@ -231,4 +231,5 @@ def verdict(now: Situation) -> Verdict:
 def worst(verdicts: dict[str, Verdict]) -> Verdict:
     """A master's own word: the worst of its backups', with the backup named."""
     node, found = min(verdicts.items(), key=lambda item: (SEVERITY.index(item[1].state), item[0]))
-    return Verdict(found.state, f"{node}: {found.reason}", found.remedy)
+    named = found.reason if found.reason.startswith(f"{node} ") else f"{node}: {found.reason}"
+    return Verdict(found.state, named, found.remedy)

@@ -53,13 +53,21 @@ def test_commands_need_an_admin_and_pinned_ones_cannot_be_forced_from_elsewhere(
     target = tagged(node, {"/etc/app/app.conf": file(node.store, "two")})
     fired = (Fired(Guard.COMMANDS, "other commands", "read them"),)
     order = sync(node, target, fired=fired, force=frozenset({"commands"}), remote=True)
-    assert node.run(order).guards == ("commands",)
+    refused = node.run(order)
+    assert refused.guards == ("commands",)
+    assert refused.remedy.startswith("--force commands did not count: ")
+    assert (
+        f"is operator on {node.parts.node.node}, not admin; repeat it on {node.parts.node.node} itself"
+        in refused.remedy
+    )
     pinned = Running(
         Engine(replace(node.parts, node=node.parts.node.model_copy(update={"commands": "pinned"}))),
         node.parts, node.store, node.daemon, node.state, node.points, node.in_force,
     )  # fmt: skip
     by_admin = replace(order, power=Power.ADMIN)
-    assert pinned.run(replace(by_admin, job="job-2")).guards == ("commands",)
+    refused = pinned.run(replace(by_admin, job="job-2"))
+    assert refused.guards == ("commands",)
+    assert "has `commands: pinned`" in refused.remedy
     assert pinned.run(replace(by_admin, job="job-3", remote=False)).result == "done"
 
 
@@ -98,7 +106,7 @@ def refused(node: Running, changes: Mapping[str, Entry | None], why: str) -> Non
     force = frozenset(guard.value for guard in Guard)
     with pytest.raises(CannotApplyError, match=why) as said:
         node.run(sync(node, tagged(node, changes), force=force, power=Power.ADMIN))
-    assert said.value.remedy == "nothing was changed; no guard can force this"
+    assert said.value.remedy == "put that right, then repeat; nothing was changed, and --force does not help"
     assert node.record() is None
 
 

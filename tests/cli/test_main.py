@@ -94,6 +94,16 @@ def test_help_is_printed_from_the_table_and_imports_no_command() -> None:
             "cannot understand the command line: Invalid value for '--role': 'boss' is not one of 'master', 'backup'",
             "see `syncsrv init --help`",
         ),
+        (
+            ["init", "--node", "a"],
+            "cannot understand the command line: Missing option '--role'. Choose from: master, backup",
+            "see `syncsrv init --help`",
+        ),
+        (
+            ["user", "add", "alice", "--role", "viewer", "--ssh-key", "/nowhere"],
+            "cannot understand the command line: Invalid value for '--ssh-key': File '/nowhere' does not exist",
+            "see `syncsrv user add --help`",
+        ),
     ],
 )
 def test_a_command_line_that_makes_no_sense(arguments: list[str], message: str, remedy: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from syncsrv.cli.output import Settings, printable, table, warn
+from syncsrv.cli.output import Settings, printable, sentences, table, warn
 
 PLAIN = Settings(Path("/etc/syncsrv"))
 COLOUR = Settings(Path("/etc/syncsrv"), colour=True)
@@ -78,3 +78,11 @@ def test_a_terminal_gets_colour_unless_it_or_the_person_does_not_want_it(
     assert done.returncode == 0
     assert b" is well." in shown
     assert (b"\x1b[" in shown) is coloured
+
+
+def test_a_reason_of_several_lines_is_indented_and_not_shown_twice() -> None:
+    assert sentences("") == [""]
+    assert sentences("a\x1b") == ["a\\x1b"]
+    assert sentences("a\n  b\nc") == ["a", "      b", "    c"]
+    assert sentences("a\n  b\nc", "before\nb\nafter") == ["a", "    c"]
+    assert len(sentences("a\n" * 100, most=3)) == 4

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from syncsrv.config.model import Power
+from syncsrv.control.verbs import PersonRecord
 from syncsrv.core.people import People, UnknownUserError, create_admin
 from syncsrv.errors import DamagedError, SyncsrvError, UsageError
 from syncsrv.store.signing import Signer, generate_key, parse_public_line
@@ -104,3 +105,16 @@ def test_a_damaged_file_is_named_with_a_remedy(tmp_path: Path, text: str) -> Non
     with pytest.raises(DamagedError, match=r"people\.json") as caught:
         People(tmp_path)
     assert caught.value.remedy
+
+
+def test_a_user_of_the_master_is_changed_there(tmp_path: Path) -> None:
+    people = People(tmp_path)
+    people.take_over((PersonRecord("bob", "viewer", "", ()),))
+    with pytest.raises(UsageError, match="cannot remove bob here: the user comes from the master"):
+        people.remove("bob")
+    with pytest.raises(UsageError, match="cannot set the password of bob here"):
+        people.set_password("bob", "correct horse")
+    people.new_token("bob")
+    people.add("bob", "admin", None, None)
+    people.remove("bob")
+    assert people.listed() == ()

@@ -73,12 +73,16 @@ def test_commands_shows_old_and_new_of_everything_that_would_run() -> None:
     old = cluster(web=Service(manager=ManagerKind.COMMAND, start=("a",), stop=("b",), status=("c",)))
     new = cluster(
         web=Service(
-            manager=ManagerKind.COMMAND, start=("evil", "x"), stop=("b",), status=("c",), health=Health(exec=("probe",))
+            manager=ManagerKind.COMMAND,
+            start=("evil", "x y"),
+            stop=("b",),
+            status=("c",),
+            health=Health(exec=("probe",)),
         )
     )
     fired = guards.commands(old, new)
     assert fired is not None
-    assert "services.web.start: a -> evil x" in fired.saw
+    assert "\n  services.web.start: a -> evil 'x y'" in fired.saw
     assert "services.web.health.exec: nothing -> probe" in fired.saw
     assert "stop" not in fired.saw
     assert guards.commands(new, new) is None
@@ -125,3 +129,15 @@ def test_the_sentence_names_five_and_counts_the_rest() -> None:
     fired = guards.drift(drifted, changes)
     assert fired is not None
     assert "and 4 more" in fired.saw
+
+
+def test_a_word_that_is_no_guard_is_refused() -> None:
+    guards.refuse_unknown(guard.value for guard in guards.Guard)
+    with pytest.raises(guards.UnknownGuardError) as said:
+        guards.refuse_unknown(["older", "drfit"])
+    assert (said.value.message, said.value.remedy) == (
+        "cannot force drfit: there is no guard of that name",
+        "did you mean drift?",
+    )
+    assert said.value.exit_status == 2
+    assert "mass-deletion, " in guards.UnknownGuardError("x").remedy

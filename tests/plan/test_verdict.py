@@ -71,3 +71,7 @@ def test_worst_names_the_backup_and_knows_every_state() -> None:
     assert (found.state, found.remedy) == ("unreachable", "look")
     assert found.reason == "fw3: no answer"
     assert set(SEVERITY) == {state for state, _ in TABLE} - {"standalone"}
+
+
+def test_worst_does_not_name_the_backup_twice() -> None:
+    assert worst({"fw2": Verdict("unreachable", "fw2 does not answer", "look")}).reason == "fw2 does not answer"

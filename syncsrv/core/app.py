@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from syncsrv.apply.check import Checker
@@ -167,7 +168,7 @@ class App:
         core = self.core
         core.stopping.set()
         for job in core.jobs.running():
-            core.jobs.abort(job.id, "the end of core")
+            self._guarded(partial(core.jobs.abort, job.id, "the end of core"))
         self._server.close()
         core.jobs.join(30.0)
         core.book.stop()

@@ -125,10 +125,21 @@ class Jobs:
         return found
 
     def abort(self, job: str, by: str) -> Job:
-        """Ask a job to stop before its next step."""
+        """Ask a job to stop before its next step.
+
+        Raises:
+            UnknownJobError: there is none.
+            SyncsrvError: a node that works for it could not be asked; the others were.
+        """
         found = self.get(job)
+        failed: SyncsrvError | None = None
         for ask in list(found.on_abort):
-            ask(by)
+            try:
+                ask(by)
+            except SyncsrvError as error:
+                failed = error
+        if failed is not None:
+            raise failed
         return found
 
     def running(self) -> list[Job]:

@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 
 from syncsrv.clock import Clock, rfc3339
 from syncsrv.control.verbs import JobInfo, JobReply, NodeResult, Step
-from syncsrv.errors import SyncsrvError, UsageError
+from syncsrv.errors import RefusedError, SyncsrvError, UnreachableError, UsageError
 
 log = logging.getLogger(__name__)
+
+_RESULTS = {UnreachableError.exit_status: "unreachable", RefusedError.exit_status: "refused"}
 
 KEPT = 200
 """Jobs remembered; the receipts keep all."""
@@ -109,7 +111,7 @@ class Jobs:
         try:
             nodes = work(job)
         except SyncsrvError as error:
-            nodes = {node: NodeResult("failed", error.message, error.remedy)}
+            nodes = {node: NodeResult(_RESULTS.get(error.exit_status, "failed"), error.message, error.remedy)}
         except Exception:  # the top of the job loop: a bug must end the job, not hide it
             log.exception("job %s (%s) failed by a bug", job.id, job.kind)
             nodes = {node: NodeResult("failed", "cannot go on: a bug in syncsrv", f"see core's log for job {job.id}")}

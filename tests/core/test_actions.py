@@ -1,0 +1,91 @@
+"""Services asked for and acted on through a core, here and on a peer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from syncsrv.control.verbs import ServicesReply, ServicesRequest
+from syncsrv.errors import UnreachableError, UsageError
+from syncsrv.services.control import UnknownServiceError
+from syncsrv.store.receipts import read_receipts
+from tests.core.corekit import Pair, pair_of, steps
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    with pair_of(tmp_path) as pair:
+        yield pair
+
+
+def states(pair: Pair, node: str = "") -> dict[str, str]:
+    reply = pair.fw1.ask("services", ServicesRequest(node))
+    assert isinstance(reply, ServicesReply)
+    assert reply.node == (node or "fw1")
+    return {one.name: one.state for one in reply.services}
+
+
+def test_a_service_is_started_and_stopped_here_with_a_receipt(pair: Pair) -> None:
+    assert states(pair) == {"app": "stopped"}
+    reply = pair.fw1.do("act", ServicesRequest("", "start", ("app",)))
+    assert reply.nodes["fw1"].result == "done"
+    assert states(pair) == {"app": "running"}
+    assert steps(reply, "fw1")["start app"].output.startswith("running")
+    assert pair.fw1.core.live.readings[0].state == "running", "status shows it at once"
+    assert pair.fw1.do("act", ServicesRequest("", "stop", ("app",))).nodes["fw1"].result == "done"
+    assert pair.fw1.told() == ["start", "stop"]
+    assert [one.body["kind"] for one in read_receipts(pair.fw1.core.store, 5)] == ["services stop", "services start"]
+    assert pair.fw2.told() == []
+
+
+def test_a_peer_is_asked_now_and_does_it_itself(pair: Pair) -> None:
+    assert states(pair, "fw2") == {"app": "stopped"}
+    reply = pair.fw1.do("act", ServicesRequest("fw2", "start", ("app",)))
+    assert reply.nodes["fw2"].result == "done"
+    assert "start app" in steps(reply, "fw2")
+    assert (pair.fw1.told(), pair.fw2.told()) == ([], ["start"])
+    assert states(pair, "fw2") == {"app": "running"}
+    (receipt,) = read_receipts(pair.fw2.core.store, 5)
+    assert receipt.body["requested_by"] == "alice via fw1"
+
+
+def test_restart_all_skips_with_the_reason_and_moves_no_configuration(pair: Pair) -> None:
+    head = pair.fw1.core.recorder.head()
+    reply = pair.fw1.do("act", ServicesRequest("", "restart-all"))
+    assert reply.nodes["fw1"].result == "done"
+    assert (steps(reply, "fw1")["restart app"].result, pair.fw1.told()) == ("skipped", [])
+    pair.fw1.do("act", ServicesRequest("", "start", ("app",)))
+    assert pair.fw1.do("act", ServicesRequest("", "restart-all")).nodes["fw1"].result == "done"
+    assert pair.fw1.told() == ["start", "stop", "start"]
+    assert pair.fw1.core.recorder.head() == head
+
+
+def test_a_failure_is_the_jobs(pair: Pair) -> None:
+    failed = pair.fw1.do("act", ServicesRequest("", "reload", ("app",))).nodes["fw1"]
+    assert failed.result == "failed"
+    assert failed.reason == "cannot reload service app: it does not run (stopped)"
+    assert failed.remedy
+
+
+def test_what_makes_no_sense_starts_no_job(pair: Pair) -> None:
+    for request, why in (
+        (ServicesRequest("", "explode", ("app",)), "cannot do 'explode' with services"),
+        (ServicesRequest("", "restart"), "cannot restart services: none is named"),
+        (ServicesRequest("fw9", "restart", ("app",)), "cannot find node fw9: no such peer"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            pair.fw1.ask("act", request)
+    with pytest.raises(UnknownServiceError) as said:
+        pair.fw1.ask("act", ServicesRequest("", "restart", ("ap",)))
+    assert said.value.remedy == "did you mean app?"
+    assert pair.fw1.core.jobs.recent() == []
+
+
+def test_a_peer_that_is_away_is_unreachable(pair: Pair) -> None:
+    pair.away.add("fw2")
+    pair.fw1.links.hang_up("fw2")
+    with pytest.raises(UnreachableError):
+        pair.fw1.ask("services", ServicesRequest("fw2"))
+    assert pair.fw1.do("act", ServicesRequest("fw2", "start", ("app",))).nodes["fw2"].result == "unreachable"

@@ -23,14 +23,15 @@ class Freshness:
         self._recorder = recorder
         self._root = os.fsencode(root)
         self._head: str | None = None
+        self._areas: Areas | None = None
         self._newest: dict[str, float] = {}
 
     def newest_change(self, service: str, cluster: Cluster, areas: Areas) -> float | None:
         """When a file of the service's areas last changed, seconds of the epoch; None where it has none."""
         head = self._recorder.head()
-        if head != self._head:
+        if (head, areas) != (self._head, self._areas):
             self._newest = self._read(head, areas)
-            self._head = head
+            self._head, self._areas = head, areas
         of_areas = [name for name, area in cluster.areas.items() if service in area.services]
         return max((self._newest[name] for name in of_areas if name in self._newest), default=None)
 

@@ -21,7 +21,7 @@ from syncsrv.control.verbs import (
     ShowReply,
     ShowRequest,
 )
-from syncsrv.core.fetch import fetched
+from syncsrv.core.mains import peer_main
 from syncsrv.core.parts import Core
 from syncsrv.errors import UnreachableError, UsageError
 from syncsrv.plan.areas import Areas
@@ -33,7 +33,6 @@ from syncsrv.plan.words import listed
 from syncsrv.store.gitformat import MalformedObjectError
 from syncsrv.store.repo import Store
 
-FETCH_S = 60.0
 PATHS_SHOWN = 200
 """Paths that one entry of the log names; `show` has them all."""
 
@@ -123,7 +122,7 @@ def _files(store: Store, changes: tuple[Change, ...], *, patch: bool) -> tuple[F
 
 def _file(store: Store, change: Change, *, patch: bool) -> FileChange:
     old, new = change.old, change.new
-    contents = [_content(store, one) if patch else None for one in (old, new)]
+    contents = [_content(store, one) for one in (old, new)]
     binary = any(is_binary(data) for data in contents if data)
     text = unified(change.path, *contents) if patch and not binary else ""
     return FileChange(
@@ -149,12 +148,11 @@ def diff(core: Core, request: DiffRequest) -> DiffReply:
     """Between two revisions, from one to what is live, or what Synchronize would bring to each backup."""
     if not request.revs:
         return _bring(core, request)
-    head = core.recorder.head()
     revs = [core.store.resolve(rev) for rev in request.revs]
     if len(revs) == 1:
-        if head is None:
-            raise UsageError("cannot compare: nothing was committed yet", "give cluster.yaml an area")
-        revs.append(head)
+        live = core.record(via="watch").head
+        assert live is not None
+        revs.append(live)
     areas = _areas_at(core, revs[1])
     changes = compare(core.store.read_tree(revs[0]), core.store.read_tree(revs[1]), _named(areas))
     _known(request.areas, areas)
@@ -225,23 +223,3 @@ def _against(
         )
     )
     return _node_diff(core, base, target, planned.changes, request.patch, age_s)
-
-
-def peer_main(core: Core, name: str) -> tuple[str | None, float | None]:
-    """A peer's main, fetched now; when it is away the last known one with the age of the last contact in seconds."""
-    ref = f"refs/remotes/{name}/main"
-    known = core.store.ref(ref)
-    haves = [one for one in (known, core.recorder.head()) if one]
-    haves += _tags(core.store)
-    try:
-        with fetched(core, name, {"want": "main", "haves": haves}, deadline_s=FETCH_S) as (reply, incoming):
-            if reply.head is None:
-                return None, None
-            incoming.finish([reply.head], ref=ref, old=known)
-            return reply.head, None
-    except UnreachableError:
-        if known is None:
-            raise
-        heard = core.book.now().get(name)
-        age_s = core.clock.monotonic() - heard.at if heard is not None and heard.at is not None else 0.0
-        return known, round(age_s, 1)

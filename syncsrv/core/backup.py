@@ -20,6 +20,7 @@ from syncsrv.control.dispatch import Caller
 from syncsrv.control.verbs import NodeResult, PullRequest, SyncRequest
 from syncsrv.core.fetch import fetched
 from syncsrv.core.jobs import Job
+from syncsrv.core.mains import remember_main
 from syncsrv.core.parts import Core, author, power_of
 from syncsrv.core.receipts import receipt
 from syncsrv.core.state import Applied, SyncState
@@ -216,8 +217,7 @@ def _fetch(core: Core, offer: Offer, job: Job, steps: Steps) -> tuple[str, str, 
             return _newest_here(core, offer, step.say, error)
         step.say(f"{reply.tag or 'dry run'} from {offer.master}: {counted(objects, 'object')}")
         if reply.head and core.store.has(reply.head) and core.store.kind(reply.head) == "commit":
-            ref = f"refs/remotes/{offer.master}/main"
-            core.store.move_ref(ref, reply.head, core.store.ref(ref))
+            remember_main(core, offer.master, reply.head)
         return offer.tag or reply.tag, reply.object, reply.version
 
 

@@ -60,6 +60,7 @@ class PeerBook:
         heard: called after each answer, in the polling thread.
         clock: for ages and waits.
         ready: waits so many seconds until peers can be asked at all, before the first poll.
+        follow: called after each poll that was answered, when nobody waits for its end.
     """
 
     def __init__(
@@ -69,12 +70,14 @@ class PeerBook:
         heard: Callable[[str, Facts], None],
         clock: Clock,
         ready: Callable[[float], bool] = lambda _: True,
+        follow: Callable[[str, Facts], None] = lambda _, __: None,
     ) -> None:
         self._names = names
         self._ask = ask
         self._on_heard = heard
         self._clock = clock
         self._ready = ready
+        self._follow = follow
         self._book: dict[str, Heard] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
@@ -136,6 +139,8 @@ class PeerBook:
         self._ready(READY_S)
         while not self._stop.is_set() and name in self._names():
             heard = self.refresh(name)
+            if heard.facts is not None and not heard.misses and not self._stop.is_set():
+                self._follow(name, heard.facts)
             self._stop.wait(POLL_S if heard.facts is not None else FIRST_POLL_S)
         with self._lock:
             self._book.pop(name, None)

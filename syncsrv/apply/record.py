@@ -157,7 +157,8 @@ class Recorder:
         tree = self.store.build_tree(head, changes)
         touched = sorted({areas.area_of(path) for path in changes} - {None}, key=str)
         subject = message or summary(base, changes, self.store.blob)
-        text = compose(subject, via=via, node=self._node, areas=[str(area) for area in touched])
+        asked = person.name if person else ""
+        text = compose(subject, via=via, node=self._node, areas=[str(area) for area in touched], requested_by=asked)
         author = person or Person(self._node, f"syncsrv@{self._node}")
         commit = self.store.commit(tree, [head] if head else [], text, author, self._clock.utc())
         self.store.move_ref(MAIN, commit, head)

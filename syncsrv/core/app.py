@@ -34,6 +34,7 @@ from syncsrv.core.freshness import Freshness
 from syncsrv.core.handlers import Handlers
 from syncsrv.core.jobs import Jobs
 from syncsrv.core.lag import Lag
+from syncsrv.core.mains import follow_main
 from syncsrv.core.parts import Core, Live, areas_of
 from syncsrv.core.peers import PeerBook
 from syncsrv.core.people import People
@@ -98,7 +99,12 @@ class App:
         people = People(node.state_dir)
         self._ssh = Ssh(lambda: self._live.config, signer, people, store.path, clock)
         book = PeerBook(
-            lambda: tuple(self._live.config.node.peers), self._ask_facts, self._heard, clock, self._ssh.wait
+            lambda: tuple(self._live.config.node.peers),
+            self._ask_facts,
+            self._heard,
+            clock,
+            self._ssh.wait,
+            lambda peer, facts: self._guarded(lambda: follow_main(self.core, peer, facts.head)),
         )
         parts = Parts(
             node=node,
@@ -227,6 +233,7 @@ class App:
     def _recorded(self, recorded: Recorded) -> None:
         """A cluster.yaml that was saved and is valid takes effect at once; a broken one leaves the old in force."""
         self._live.left_out = recorded.live.left_out
+        self._live.large = recorded.live.large
         entry = recorded.live.entries.get(CLUSTER_PATH)
         blob = entry.blob if entry is not None else None
         if blob is not None and blob != self._live.cluster_blob:

@@ -17,6 +17,9 @@ from syncsrv.store.tags import SyncTag
 from syncsrv.version import __version__
 from syncsrv.watch.scan import LeftOut, Reason
 
+LARGE_NAMED = 20
+"""Large files that status names; of the others it says how many there are."""
+
 
 def status(core: Core) -> Status:
     """What ``syncsrv status`` shows; asks no peer."""
@@ -172,4 +175,10 @@ def _notices(core: Core) -> tuple[str, ...]:
     said = [live.cluster_problem, core.watch_problem(), *core.notices()]
     if live.config.cluster.vips:
         said.append("vips are configured, and this version does not serve them yet")
+    said += [
+        f"{show_path(one.path)} is large for configuration ({one.size} bytes); it is in the history all the same"
+        for one in live.large[:LARGE_NAMED]
+    ]
+    if len(live.large) > LARGE_NAMED:
+        said.append(f"{len(live.large) - LARGE_NAMED} more files are large for configuration")
     return tuple(one for one in said if one)

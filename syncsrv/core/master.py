@@ -7,7 +7,7 @@ up the others.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 
 from syncsrv.apply.record import UNSAVED
@@ -131,9 +131,13 @@ def _work(
             core.store.move_ref(JOB_REFS + job.id, None, released.object)
     for name in nodes:
         core.book.refresh(name)
-    worst = "failed" if any(one.result not in {"done", "unchanged"} for one in results.values()) else "done"
-    _remember(core, job, request, worst, None)
+    _remember(core, job, request, _worst({one.result for one in results.values()}), None)
     return results
+
+
+def _worst(results: Set[str]) -> str:
+    """How the whole run ended, in the order of the exit status."""
+    return next((one for one in ("failed", "refused", "unreachable", "done") if one in results), "done")
 
 
 def _remember(core: Core, job: Job, request: SyncRequest, result: str, error: SyncsrvError | None) -> None:

@@ -30,7 +30,7 @@ from syncsrv.store.records import TagRecords
 from syncsrv.store.repo import Store
 from syncsrv.store.signing import Signer, parse_public_line
 from syncsrv.store.tags import BadTagError, SyncTag, read_tag
-from syncsrv.watch.live import LeftOut
+from syncsrv.watch.live import Large, LeftOut
 from syncsrv.watch.scan import own_directories
 
 TAGS = "refs/tags/"
@@ -52,10 +52,13 @@ class Live:
     cluster_blob: str | None = None
     """The cluster.yaml that is in force."""
     left_out: tuple[LeftOut, ...] = ()
+    large: tuple[Large, ...] = ()
     cluster_problem: str = ""
     """Why the cluster.yaml on disk is not in force; empty where it is."""
     changing_job: str | None = None
     readings: tuple[ServiceStatus, ...] = ()
+    followed: dict[str, str] = field(default_factory=dict)
+    """Per peer the main that was last fetched without being asked for."""
 
 
 @dataclass(slots=True)

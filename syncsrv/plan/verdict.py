@@ -176,7 +176,8 @@ def _changes_pending(now: Situation) -> Sentence | None:
         return None
     commits = counted(now.behind, "commit")
     return Sentence(
-        f"{commits} since {now.applied_tag}, in {', '.join(now.pending)}", "`syncsrv diff`, then `syncsrv sync`"
+        f"{commits} not applied yet, in {', '.join(now.pending)} (the last applied tag is {now.applied_tag})",
+        "`syncsrv diff`, then `syncsrv sync`",
     )
 
 

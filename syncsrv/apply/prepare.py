@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from syncsrv.apply.check import CheckResult
+from syncsrv.apply.check import CheckResult, Status
 from syncsrv.apply.order import CannotApplyError, Order, Outcome, Parts, overridden
 from syncsrv.apply.record import UNSAVED
 from syncsrv.apply.steps import Steps
@@ -176,9 +176,11 @@ def check(parts: Parts, order: Order, made: Plan, steps: Steps) -> None:
         if not result.ok:
             failed.append(result)
     if failed:
+        from_master = order.kind == "sync" and failed[0].status is Status.FAILED
+        there = " on the master, then synchronize again" if from_master else ""
         raise CannotApplyError(
             "; ".join(f"cannot apply area {one.area}: {_words(one)}" for one in failed),
-            f"nothing was changed on this node; {failed[0].remedy}",
+            f"nothing was changed on this node; {failed[0].remedy}{there}",
         )
 
 

@@ -53,7 +53,7 @@ def command(settings: Settings, cluster: Path | None, tree: Path | None) -> int:
         status = error.exit_status
     settings.show(
         {"problems": [_as_data(problem) for problem in problems], "ok": status == 0},
-        lambda: "\n".join(_lines(settings, problems, status)),
+        lambda: "\n".join(_lines(settings, problems, status, cluster)),
     )
     return status
 
@@ -106,7 +106,7 @@ def _as_data(problem: Problem) -> dict[str, object]:
     }
 
 
-def _lines(settings: Settings, problems: tuple[Problem, ...], status: int) -> list[str]:
+def _lines(settings: Settings, problems: tuple[Problem, ...], status: int, cluster: Path | None) -> list[str]:
     lines = [settings.paint(printable(str(problem)), *_STYLE[problem.severity.value]) for problem in problems]
     warnings = sum(problem.severity.value == "warning" for problem in problems)
     errors = len(problems) - warnings
@@ -114,7 +114,9 @@ def _lines(settings: Settings, problems: tuple[Problem, ...], status: int) -> li
     if status:
         lines.append(settings.paint(f"{_count(errors, 'problem')}{counted}", "red", "bold"))
     else:
-        lines.append(settings.paint(f"The configuration in {settings.config} is well{counted}.", "green"))
+        checked = f"{cluster} is well as cluster.yaml of" if cluster else "The configuration in"
+        end = "" if cluster else " is well"
+        lines.append(settings.paint(f"{checked} {settings.config}{end}{counted}.", "green"))
     return lines
 
 

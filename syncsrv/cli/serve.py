@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from syncsrv import log
 from syncsrv.cli.core import SUPERVISED
 from syncsrv.cli.output import Settings, pass_settings
 from syncsrv.errors import SyncsrvError
@@ -121,7 +122,7 @@ class _Serve:
         try:
             process.start()
         except SyncsrvError as error:  # core is not up yet: the next round tries again
-            self._say(str(error))
+            self._say(f"{process.name} is not started yet: {error.message}")
             process.start_at = time.monotonic() + AGAIN_S
 
     def _told(self) -> list[int]:
@@ -186,4 +187,4 @@ class _Serve:
                 process.child.wait()
 
     def _say(self, text: str) -> None:
-        print(f"serve: {text}", file=sys.stderr, flush=True)
+        log.say("serve", text)

@@ -63,7 +63,9 @@ def _lines(settings: Settings, status: dict[str, Any]) -> list[str]:
     for one in status["left_out"]:
         why = printable(one["detail"] or one["reason"])
         lines.append(settings.paint(f"not in the history: {printable(one['path'])} ({why})", "yellow"))
-    lines += [settings.paint(f"note: {printable(notice)}", "yellow") for notice in status["notices"]]
+    for notice in status["notices"]:
+        first, *rest = sentences(notice)
+        lines += [settings.paint(line, "yellow") for line in (f"note: {first}", *rest)]
     return lines
 
 

@@ -71,6 +71,12 @@ def _one_line(written: str) -> str:
     return written
 
 
+def _own_path(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError(f"cannot be '{path}': write an absolute path")
+    return Path(values.normal_path(str(path)))
+
+
 def _or_none_yet(data: Any) -> Any:
     """A key whose content is all commented out says nothing yet."""
     return {} if data is None else data
@@ -96,7 +102,8 @@ ManagedPath: TypeAlias = Annotated[StrictStr, AfterValidator(values.normal_path)
 """A path as seen under root; normal form, so that equal paths are equal text."""
 HostPort: TypeAlias = Annotated[StrictStr, _checked(values.split_host_port)]
 Listen: TypeAlias = Annotated[StrictStr, _checked(values.split_listen)]
-OwnPath: TypeAlias = Annotated[Path, AfterValidator(lambda path: Path(values.normal_path(str(path))))]
+OwnPath: TypeAlias = Annotated[Path, AfterValidator(_own_path)]
+"""A path of this machine, wherever root points."""
 NodeName: TypeAlias = Annotated[
     StrictStr,
     _named("a node's name", r"[a-z0-9][a-z0-9._-]{0,62}", "small letters, digits, `.`, `_` and `-`, at most 63"),

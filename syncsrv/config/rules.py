@@ -107,12 +107,15 @@ def _area_services(sight: Sight) -> Iterator[Finding]:
 
 
 def _allowed(sight: Sight) -> Iterator[Finding]:
-    if sight.node is None or sight.node.role is not Role.BACKUP or ("allow",) in sight.node_unread:
+    if sight.node is None or ("allow",) in sight.node_unread:
         return
     for path, where in _paths(sight):
+        if path == "/" or is_under(path, TREE_RESERVED):
+            continue  # said to be an error already
         if not any(is_under(path, top) for top in sight.node.allow):
             roots = ", ".join(sight.node.allow) or "nothing"
-            message = f"{path} is outside what node.yaml allows to be written here ({roots}): a sync of it is refused"
+            refused = "a sync of it" if sight.node.role is Role.BACKUP else "rolling it back"
+            message = f"{path} is outside what node.yaml allows to be written here ({roots}): {refused} is refused"
             yield Finding(File.CLUSTER, where, message, Severity.WARNING)
 
 

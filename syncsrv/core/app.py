@@ -202,6 +202,7 @@ class App:
         if fixed:
             raise UsageError(f"cannot take over {', '.join(fixed)} of node.yaml while running", "restart syncsrv")
         self._put_in_force(fresh)
+        self._live.reload_problem = ""
         core = self.core
         core.engine.parts = replace(core.engine.parts, node=fresh.node)
         self._managers = managers_of(fresh.node, self._clock)
@@ -211,8 +212,12 @@ class App:
         log.info("the configuration was read again")
 
     def reload_if_valid(self) -> None:
-        """What SIGHUP does: reload, or say in the log why not."""
-        self._guarded(self.reload)
+        """What SIGHUP does: reload, or say in the log and in the status why not."""
+        try:
+            self.reload()
+        except SyncsrvError as error:
+            self._live.reload_problem = f"the configuration was not read again, the old one is in force: {error}"
+            log.error("%s", self._live.reload_problem)
 
     # -- configuration
 

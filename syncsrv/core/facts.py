@@ -172,7 +172,7 @@ def service_info(reading: ServiceStatus) -> ServiceInfo:
 
 def _notices(core: Core) -> tuple[str, ...]:
     live = core.live
-    said = [live.cluster_problem, core.watch_problem(), *core.notices()]
+    said = [live.cluster_problem, live.reload_problem, core.watch_problem(), *core.notices()]
     if live.config.cluster.vips:
         said.append("vips are configured, and this version does not serve them yet")
     said += [

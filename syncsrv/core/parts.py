@@ -55,6 +55,8 @@ class Live:
     large: tuple[Large, ...] = ()
     cluster_problem: str = ""
     """Why the cluster.yaml on disk is not in force; empty where it is."""
+    reload_problem: str = ""
+    """Why the last SIGHUP changed nothing; empty where it did."""
     changing_job: str | None = None
     readings: tuple[ServiceStatus, ...] = ()
     followed: dict[str, str] = field(default_factory=dict)

@@ -116,8 +116,15 @@ def build(us: Known, book: Mapping[str, Heard], now: float) -> Status:
         services=us.services,
         jobs=us.jobs,
         left_out=us.left_out,
-        notices=us.notices,
+        notices=(*us.notices, *_no_master(us, book)),
     )
+
+
+def _no_master(us: Known, book: Mapping[str, Heard]) -> tuple[str, ...]:
+    heard = [one for one in book.values() if one.facts is not None]
+    if us.role is Role.MASTER or not heard or any(one.facts and one.facts.role == Role.MASTER for one in heard):
+        return ()
+    return ("no node says that it is master: write `role: master` into node.yaml of the one where changes are made",)
 
 
 def _with_master(us: Known, book: Mapping[str, Heard]) -> Situation:

@@ -6,13 +6,14 @@ One function makes it for sync, rollback, preview and dry run alike. It decides 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from syncsrv.config.model import Extra
 from syncsrv.plan.areas import Areas
 from syncsrv.plan.diff import Change, compare
 from syncsrv.plan.tree import CLUSTER_PATH, Entry, Kind, Tree, is_below, parents, show_path, tree_path
+from syncsrv.plan.words import listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,8 @@ def make_plan(wanted: Wanted) -> Plan:
     refusals = _keep_directories(stays, live, result)
     changes = compare(live, result, area_of)
     refusals += _blocked(obstacles, target)
-    refusals += [sentence for change in changes if (sentence := _never(change, wanted.allow)) is not None]
+    refusals += _outside(changes, wanted.allow)
+    refusals += [sentence for change in changes if (sentence := _never(change)) is not None]
     return Plan(wanted.chosen, changes, result, live, tuple(dict.fromkeys(refusals)))
 
 
@@ -139,12 +141,21 @@ def _blocked(obstacles: list[Obstacle], target: Tree) -> list[str]:
     return refusals
 
 
-def _never(change: Change, allow: tuple[bytes, ...]) -> str | None:
-    """What no guard and no admin lets through (DESIGN law 8)."""
+def _outside(changes: Iterable[Change], allow: tuple[bytes, ...]) -> list[str]:
+    """What this node does not let itself be written, in one sentence (DESIGN law 8)."""
+    outside = [
+        show_path(change.path)
+        for change in changes
+        if change.path != CLUSTER_PATH and not any(is_below(change.path, top) for top in allow)
+    ]
+    roots = listed(show_path(top) for top in allow) or "nothing"
+    why = f"node.yaml of this node allows {roots} only; extend `allow` there if it is meant"
+    return [f"cannot write {listed(outside)}: {why}"] if outside else []
+
+
+def _never(change: Change) -> str | None:
+    """What else no guard and no admin lets through."""
     shown = show_path(change.path)
-    if change.path != CLUSTER_PATH and not any(is_below(change.path, top) for top in allow):
-        roots = ", ".join(show_path(top) for top in allow) or "nothing"
-        return f"cannot write {shown}: node.yaml of this node allows {roots} only; extend `allow` there if it is meant"
     new = change.new
     if new is None:
         return None

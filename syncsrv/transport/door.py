@@ -30,7 +30,7 @@ from syncsrv.transport.corelink import CoreLink
 from syncsrv.transport.deadlines import Deadlines
 from syncsrv.transport.server import Bounds, Inbound
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("syncsrv.transport.door")  # also where this file is the program
 
 USER = "syncsrv-door"
 

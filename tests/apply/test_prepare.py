@@ -85,7 +85,9 @@ def test_a_check_refuses_with_its_own_words_before_anything_changes(host: Host, 
         CannotApplyError, match=r"cannot apply area app: its check .* exited with 1: bad line 7"
     ) as said:
         node.run(bad)
-    assert said.value.remedy.startswith("nothing was changed on this node; ")
+    assert said.value.remedy == (
+        "nothing was changed on this node; correct the files that it names on the master, then synchronize again"
+    )
     assert (host.text("/etc/app/app.conf"), node.step("check app").result) == ("one", "failed")
     with pytest.raises(CannotApplyError):
         node.run(replace(bad, dry_run=True))

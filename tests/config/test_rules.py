@@ -73,7 +73,7 @@ def test_thousands_of_paths_are_judged_at_once(tmp_path: Path) -> None:
 
 def test_excludes(tmp_path: Path) -> None:
     area = 'areas: {a: {paths: [/etc/x, /srv], exclude: ["*.bak", /etc/x/y, /srv, "", a/b, /etc/z]}}\n'
-    assert said(tmp_path, cluster=area) == [
+    assert said(tmp_path, node="allow: [/etc, /srv]", cluster=area) == [
         "areas.a.exclude.3: cannot be empty",
         "areas.a.exclude.4: cannot be 'a/b': write an absolute path, as seen under root; "
         "a pattern without `/` is a base name anywhere in the area",
@@ -89,12 +89,15 @@ def test_a_description_may_have_paragraphs(tmp_path: Path) -> None:
     )
 
 
-def test_allow_is_a_warning_on_a_backup_and_nothing_on_a_master(tmp_path: Path) -> None:
-    cluster = areas(a="[/etc/x, /opt/y]")
-    assert said(tmp_path, cluster=cluster) == []
-    text = (tmp_path / "node.yaml").read_text().replace("master", "backup")
-    (tmp_path / "node.yaml").write_text(text)
-    assert [one.key_path for one in load(tmp_path).warnings] == ["areas.a.paths.1"]
+def test_a_path_outside_allow_is_a_warning_on_either_node(tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text("cluster: edge\n" + areas(a="[/etc/x, /opt/y]"))
+    text = "node: fw1\nrole: master\n"
+    for role, refused in (("master", "rolling it back is refused"), ("backup", "a sync of it is refused")):
+        text = text.replace("master", role)
+        (tmp_path / "node.yaml").write_text(text)
+        (warning,) = load(tmp_path).warnings
+        assert warning.key_path == "areas.a.paths.1"
+        assert warning.message.endswith(refused)
     (tmp_path / "node.yaml").write_text(text + "allow: [/]\n")
     assert load(tmp_path).warnings == ()
 
@@ -379,7 +382,7 @@ def test_state_sync(tmp_path: Path) -> None:
         ("{listen: '127.0.0.1:8022'}", ["web.listen: cannot be 127.0.0.1:8022: ssh listens there"]),
         ("{tls: yes}", ["web.tls: cannot be 'yes': write auto or none"]),
         ("{tls: {cert: /a}}", ["web.tls.key: cannot be left out"]),
-        ("{tls: {cert: a, key: /b}}", ["web.tls.cert: cannot be 'a': write an absolute path, as seen under root"]),
+        ("{tls: {cert: a, key: /b}}", ["web.tls.cert: cannot be 'a': write an absolute path"]),
         ("{tls: [a]}", ["web.tls: cannot be a list: write auto or none"]),
     ],
 )

@@ -89,3 +89,11 @@ def test_no_peer_is_standalone_and_a_job_is_syncing() -> None:
 def test_it_can_be_sent_as_json_whatever_it_holds() -> None:
     status = build(MASTER, {"fw2": heard(applied("fw2", drift={"proxy": ("/etc/ü",)}))}, 100.0)
     assert b'"state":"drifted"' in encode(Status, status)
+
+
+def test_a_backup_without_any_master_says_so() -> None:
+    other = {"fw1": heard(replace(facts("fw1"), role="backup"))}
+    (notice,) = build(BACKUP, other, 100.0).notices
+    assert notice.startswith("no node says that it is master: write `role: master` into node.yaml")
+    assert build(BACKUP, {"fw1": Heard()}, 100.0).notices == ()
+    assert build(BACKUP, {"fw1": heard(replace(facts("fw1"), role="master"))}, 100.0).notices == ()

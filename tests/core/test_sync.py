@@ -198,11 +198,12 @@ def test_what_makes_no_sense_is_said_before_a_job_is_started(pair: Pair) -> None
     assert pair.fw1.core.jobs.recent() == []
 
 
-def test_what_a_sync_cannot_find_ends_its_job(pair: Pair) -> None:
-    unknown = pair.sync(areas=("nothing",))
-    assert (unknown.result, "has none of that name" in unknown.reason) == ("failed", True)
-    assert pair.sync(rev="no-such-revision").result == "failed"
-    assert status(pair.fw1).sync.last is not None
+def test_what_a_sync_cannot_find_starts_no_job(pair: Pair) -> None:
+    with pytest.raises(UsageError, match="has none of that name"):
+        pair.sync(areas=("nothing",))
+    with pytest.raises(UsageError, match="cannot find the commit 'no-such-revision'"):
+        pair.sync(rev="no-such-revision")
+    assert status(pair.fw1).sync.last is None
     assert tags(pair.fw1) == {}
 
 

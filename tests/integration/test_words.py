@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.integration.pair import Pair
+from tests.support.wait import until
 
 
 @pytest.fixture
@@ -75,3 +77,17 @@ def test_a_user_is_shown_alone_where_one_was_changed(well: Pair) -> None:
         "bob", "viewer", "no", "password", "0", "keys", "0", "tokens",
     ]  # fmt: skip
     assert well.fw1.told("user", "remove", "bob") == "bob is removed.\n"
+
+
+def test_a_reload_that_fails_is_told_by_status_until_one_succeeds(synced: Pair) -> None:
+    file = synced.fw2.etc / "node.yaml"
+    before = file.read_text()
+    file.write_text(before + "bogus: 1\n")
+    assert synced.fw2.process is not None
+    synced.fw2.process.send_signal(signal.SIGHUP)
+    until(lambda: any("bogus" in said for said in synced.fw2.status()["notices"]), what="the failed reload")
+    (notice,) = synced.fw2.status()["notices"]
+    assert notice.startswith("the configuration was not read again, the old one is in force: ")
+    file.write_text(before)
+    synced.fw2.process.send_signal(signal.SIGHUP)
+    until(lambda: not synced.fw2.status()["notices"], what="the good reload")

@@ -139,3 +139,10 @@ def test_applying_the_changes_to_what_is_live_gives_the_planned_result(
         else:
             applied[change.path] = change.new
     assert applied == plan.result == target
+
+
+def test_what_lies_outside_allow_is_one_sentence() -> None:
+    target = {b"etc/nginx": directory(), **{b"etc/nginx/%d" % number: file() for number in range(9)}}
+    (said,) = make_plan(wanted(target, {}, allow=(b"srv",))).refusals
+    assert said.startswith("cannot write /etc/nginx, /etc/nginx/0, ")
+    assert " and 5 more: node.yaml of this node allows /srv only; extend `allow` there" in said

@@ -272,10 +272,10 @@ class App:
     # -- what is applied
 
     def _remember(self, order: Order, commit: str) -> None:
-        self.core.state.save(applied_by(self.core.state.now, order, commit))
+        self.core.state.change(lambda now: applied_by(now, order, commit))
 
     def _remember_again(self, record: Record, commit: str) -> None:
-        self.core.state.save(applied_again(self.core.state.now, record, commit))
+        self.core.state.change(lambda now: applied_again(now, record, commit))
 
     # -- watch
 

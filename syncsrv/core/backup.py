@@ -158,7 +158,7 @@ def _remember(core: Core, job: Job, outcome: Outcome, *, blocked: bool) -> None:
     if result == "refused" and last is not None and last.result in {"failed", "rolled_back", "blocked"}:
         return
     now = Last(job.id, result, rfc3339(core.clock.utc()), outcome.reason, outcome.remedy)
-    core.state.save(replace(core.state.now, last=now))
+    core.state.change(lambda state: replace(state, last=now))
 
 
 def _run(core: Core, offer: Offer, request: PullRequest, caller: Caller, job: Job, steps: Steps) -> Outcome:

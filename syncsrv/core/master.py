@@ -144,7 +144,7 @@ def _remember(core: Core, job: Job, request: SyncRequest, result: str, error: Sy
     if not request.dry_run:
         reason = error.message if error else ""
         last = Last(job.id, result, rfc3339(core.clock.utc()), reason, error.remedy if error else "")
-        core.state.save(replace(core.state.now, last=last))
+        core.state.change(lambda now: replace(now, last=last))
 
 
 def release(core: Core, request: SyncRequest, caller: Caller, job: Job, steps: Steps) -> Released:

@@ -30,7 +30,7 @@ def recover(core: Core) -> None:
         log.warning("after a crash: %s", outcome.reason)
         result = "rolled_back" if outcome.put_back else outcome.result
         last = Last(record.job, result, rfc3339(core.clock.utc()), outcome.reason, outcome.remedy)
-        core.state.save(replace(core.state.now, last=last))
+        core.state.change(lambda now: replace(now, last=last))
         job = Job(record.job, record.kind, record.requested_by, rfc3339(record.started_utc))
         receipt(core, job, record.kind, outcome, steps, tag=record.tag)
     for ref, held in core.store.refs(QUARANTINE).items():  # what was fetched then was not believed yet

@@ -103,7 +103,7 @@ def _work(
         if outcome.result == "failed":
             word = "rolled_back" if outcome.put_back else "failed"
             last = Last(job.id, word, rfc3339(core.clock.utc()), outcome.reason, outcome.remedy)
-            core.state.save(replace(core.state.now, last=last))
+            core.state.change(lambda now: replace(now, last=last))
         receipt(core, job, "rollback", outcome, steps)
         core.read_services()
     return NodeResult(outcome.result, outcome.reason, outcome.remedy, outcome.guards, tuple(steps.done))

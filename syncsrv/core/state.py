@@ -7,6 +7,8 @@ relies upon can be pruned.
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -56,6 +58,7 @@ class StateFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = threading.Lock()
         self.now = self._load()
 
     def save(self, state: SyncState) -> None:
@@ -64,9 +67,15 @@ class StateFile:
         Raises:
             NoSpaceError, UnwritableError: the old one stays in force.
         """
-        with writing(self._path, "the node's state"):
-            durable.write(self._path, json.dumps(asdict(state), indent=1).encode() + b"\n")
-        self.now = state
+        self.change(lambda _: state)
+
+    def change(self, change: Callable[[SyncState], SyncState]) -> None:
+        """The same with what ``change`` makes of the state in force; of jobs at once none undoes what another saved."""
+        with self._lock:
+            state = change(self.now)
+            with writing(self._path, "the node's state"):
+                durable.write(self._path, json.dumps(asdict(state), indent=1).encode() + b"\n")
+            self.now = state
 
     def _load(self) -> SyncState:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,18 @@ def test_a_damaged_file_is_named_with_a_remedy(tmp_path: Path, text: str) -> Non
     with pytest.raises(DamagedError, match=r"sync\.json") as caught:
         StateFile(path)
     assert caught.value.remedy
+
+
+def test_what_one_job_saves_is_not_undone_by_another_at_the_same_time(tmp_path: Path) -> None:
+    file = StateFile(tmp_path / "sync.json")
+
+    def add(area: str) -> None:
+        file.change(lambda now: replace(now, applied={**now.applied, area: ONE}))
+
+    threads = [threading.Thread(target=add, args=(f"area{n}",)) for n in range(80)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(file.now.applied) == 80
+    assert StateFile(tmp_path / "sync.json").now == file.now

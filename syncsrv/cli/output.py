@@ -8,11 +8,14 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 _PAINTED = re.compile(r"\x1b\[[0-9;]*m")
+_OF_LINES = frozenset({"body", "output", "patch", "reason"})
+"""Keys of texts that are shown line by line, each with something of ours before it."""
 
 
 @dataclass(slots=True)
@@ -54,10 +57,29 @@ pass_settings = click.make_pass_decorator(Settings)
 
 def printable(text: str) -> str:
     """Text from files, peers and programs as one line that cannot steer a terminal."""
+    if text.isprintable():
+        return text
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
         for letter in text
     )
+
+
+def letters(data: Any, key: str = "") -> Any:
+    """Data from core for people: every text in it ``printable``, so that no command has to think of it.
+
+    Args:
+        data: JSON data; texts of several lines keep their line ends.
+        key: under which it stands.
+    """
+    if isinstance(data, str):
+        lines = data.expandtabs().split("\n") if key in _OF_LINES else [data]
+        return "\n".join(map(printable, lines))
+    if isinstance(data, dict):
+        return {printable(name): letters(value, name) for name, value in data.items()}
+    if isinstance(data, list):
+        return [letters(value, key) for value in data]
+    return data
 
 
 def sentences(text: str, seen: str = "", most: int = 40) -> list[str]:

@@ -13,7 +13,10 @@ from syncsrv.cli.where import client, named
 @click.option("-m", "--message", default="", help="What was changed and why.")
 @pass_settings
 def command(settings: Settings, paths: tuple[str, ...], message: str) -> None:
-    """Commit what has changed, with a message."""
+    """Commit what has changed now, with a message.
+
+    PATH: only these, as seen under root. Without this command a change is committed by itself 2 s after it was saved.
+    """
     body = {"message": message, "paths": [named(path) for path in paths]}
     with client(settings) as core:
         reply = core.call("commit", body, deadline_s=120)

@@ -29,8 +29,10 @@ class CannotCompareError(SyncsrvError):
 def command(settings: Settings, revs: tuple[str, ...], stat: bool, areas: tuple[str, ...]) -> int:
     """Show what a sync would change, or what differs between revisions.
 
-    Without a revision: what Synchronize would bring to each backup. With A: from A to what is live; with A and B:
-    between them. Exit status 0: nothing differs, 1: something does, 2: it could not be found out.
+    Without a revision: what `syncsrv sync` would bring to each backup (on a backup: to this node). With A: from A to
+    what is live here; with A and B: between them. Revisions are written as for `syncsrv show`.
+
+    Exit status 0: nothing differs, 1: something does, 2: it could not be found out.
     """
     if len(revs) > 2:
         raise click.UsageError("at most two revisions can be compared")
@@ -57,6 +59,11 @@ def _lines(settings: Settings, nodes: dict[str, Any], stat: bool, *, named: bool
             what = "nothing to bring" if not count else f"{count} path{'' if count == 1 else 's'} would change"
             gone = f", {node['deletions']} deleted" if node["deletions"] else ""
             lines.append(settings.paint(f"{name}: {what}{gone}{age}", "bold"))
+            if node["unseen"]:
+                lines.append(
+                    f"  {name} does not know {', '.join(node['unseen'])} yet, so what it has there is missing here; "
+                    "`syncsrv sync --dry-run` looks"
+                )
         elif not node["files"]:
             lines.append("Nothing differs.")
         lines += file_lines(settings, node["files"], stat=stat)

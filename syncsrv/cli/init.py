@@ -36,19 +36,52 @@ class InitError(SyncsrvError):
 
 @click.command()
 @click.option("--node", required=True, metavar="NAME", help="This node's name.")
-@click.option("--role", required=True, type=click.Choice(["master", "backup"]), help="Where changes are made.")
-@click.option("--root", type=click.Path(path_type=Path), default=Path("/"), metavar="DIR", help="The managed tree.")
-@click.option("--state-dir", type=click.Path(path_type=Path), default=Path("/var/lib/syncsrv"), metavar="DIR")
-@click.option("--run-dir", type=click.Path(path_type=Path), default=Path("/run/syncsrv"), metavar="DIR")
-@click.option("--ssh", metavar="ADDR:PORT", help="Where peers connect. Default: the sync interface, else 127.0.0.1.")
-@click.option("--web", metavar="ADDR:PORT", default="127.0.0.1:8443", help="Where the page is served.")
+@click.option(
+    "--role",
+    required=True,
+    type=click.Choice(["master", "backup"]),
+    help="master: changes are made here; backup: they come from the master.",
+)
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    default=Path("/"),
+    show_default=True,
+    metavar="DIR",
+    help="The managed tree; another one for tests.",
+)
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path),
+    default=Path("/var/lib/syncsrv"),
+    show_default=True,
+    metavar="DIR",
+    help="History, key and users.",
+)
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path),
+    default=Path("/run/syncsrv"),
+    show_default=True,
+    metavar="DIR",
+    help="Sockets.",
+)
+@click.option(
+    "--ssh",
+    metavar="ADDR:PORT",
+    help="Where this node listens for its peers.  [default: port 8022 of an interface named sync, else of 127.0.0.1]",
+)
+@click.option(
+    "--web", metavar="ADDR:PORT", default="127.0.0.1:8443", show_default=True, help="Where the page will be served."
+)
 @pass_settings
 def command(
     settings: Settings, node: str, role: str, root: Path, state_dir: Path, run_dir: Path, ssh: str | None, web: str
 ) -> None:
     """Make a node's configuration, key and repository.
 
-    Writes commented node.yaml and cluster.yaml into the configuration directory. Nothing that exists is overwritten.
+    Writes commented node.yaml and cluster.yaml into the configuration directory (see `syncsrv --help`), and makes the
+    state directory with the key, an empty repository and the user admin. Nothing that exists is overwritten.
     """
     from syncsrv import durable
     from syncsrv.core.people import create_admin

@@ -17,7 +17,10 @@ _PATHS = 5
 @click.option("-n", "limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most so many.")
 @pass_settings
 def command(settings: Settings, path: str | None, limit: int) -> None:
-    """Show the history, of everything or of one path."""
+    """Show the history, of everything or of one path.
+
+    PATH is a file or a directory as seen under root, such as /etc/hosts. Newest first.
+    """
     with client(settings) as core:
         reply = core.call("log", {"path": named(path) if path else None, "limit": limit}, deadline_s=60)
     nothing = f"No commit of {named(path)}: it is in no area, or was never there." if path else "No commit yet."

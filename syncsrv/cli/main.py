@@ -29,9 +29,9 @@ COMMANDS = {
     "user": "Add, list, change and remove users.",
     "serve": "Start and supervise all processes of this node.",
     "status": "Show what is in sync, what is different and what is well.",
-    "commit": "Commit what has changed, with a message.",
+    "commit": "Commit what has changed now, with a message.",
     "log": "Show the history, of everything or of one path.",
-    "show": "Show one revision.",
+    "show": "Show one revision and what it changed.",
     "diff": "Show what a sync would change, or what differs between revisions.",
     "sync": "Tag the configuration and bring it to the backups.",
     "rollback": "Restore an earlier revision, as a new commit.",
@@ -92,7 +92,11 @@ def _take_json(command: click.Command) -> None:
             _take_json(inner)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+_EXIT = """Exit status: 0 done; 1 failed, with the reason; 2 usage or configuration; 3 a peer cannot be reached;
+4 refused by a guard. `syncsrv COMMAND --help` says more."""
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT)
 @click.option(
     "--config",
     type=click.Path(path_type=Path),

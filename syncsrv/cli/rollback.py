@@ -14,15 +14,19 @@ from syncsrv.cli.where import client
 @click.option("--area", "areas", multiple=True, metavar="NAME", help="Only this area; may be given several times.")
 @click.option("--reason", default="", help="Why; kept in the history.")
 @click.option("--dry-run", is_flag=True, help="Run the plan, the guards and the checks; change nothing.")
-@click.option("--force", multiple=True, metavar="GUARD", help="Go on although this guard fires.")
+@click.option(
+    "--force", multiple=True, metavar="GUARD", help="Go on although this guard fires; several times for several."
+)
 @pass_settings
 def command(
     settings: Settings, rev: str, areas: tuple[str, ...], reason: str, dry_run: bool, force: tuple[str, ...]
 ) -> int:
     """Restore an earlier revision, as a new commit.
 
-    REV is a commit, a tag (sync/000003) or main~1. All areas but cluster are restored, unless --area names them;
-    files that REV knew nothing of are left alone.
+    REV is written as for `syncsrv show`. All areas but cluster are restored, unless --area names them; areas that REV
+    knew nothing of are left alone. Only this node changes: on a master, `syncsrv sync` brings it to the backups.
+
+    Exit status 0: done, or equal already; 1: failed; 4: a guard refused.
     """
     body = {"rev": rev, "areas": list(areas), "reason": reason, "dry_run": dry_run, "force": list(force)}
     with client(settings) as core:

@@ -38,7 +38,8 @@ _PYTHON = (sys.executable, "-Es", "-m")
 def command(settings: Settings) -> int:
     """Start and supervise all processes of this node.
 
-    SIGTERM ends them all, SIGHUP makes core read the configuration again.
+    Stays in the foreground and logs to standard error. SIGTERM ends all; SIGHUP reads the three files again, and
+    what is wrong in them changes nothing (see `syncsrv status`).
     """
     from syncsrv.config.load import load
 

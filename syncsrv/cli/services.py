@@ -22,7 +22,8 @@ _COLOURS = {"running": "green", "failed": "red", "stopped": "yellow"}
 def command(settings: Settings, words: tuple[str, ...]) -> int:
     """Show, start, stop, restart and reload services.
 
-    Without NODE: those of this node. restart-all restarts what runs or has failed, in order.
+    Without NODE: those of this node; without an action: status. restart-all restarts what runs or has failed, in the
+    order of `after:`, and says what it skips. No configuration moves.
     """
     rest = list(words)
     node = "" if not rest or rest[0] in ACTIONS else rest.pop(0)

@@ -15,7 +15,10 @@ from syncsrv.cli.where import client
 @click.option("--stat", is_flag=True, help="Only which files, not their text.")
 @pass_settings
 def command(settings: Settings, rev: str, stat: bool) -> None:
-    """Show one revision."""
+    """Show one revision and what it changed.
+
+    REV is a commit as `syncsrv log` prints it, a tag (sync/000003), HEAD, or HEAD~1 for the one before.
+    """
     with client(settings) as core:
         reply = core.call("show", {"rev": rev, "patch": not stat and not settings.as_json}, deadline_s=60)
     one = reply["commit"]

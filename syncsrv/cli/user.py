@@ -20,7 +20,11 @@ ROLES = click.Choice(["viewer", "operator", "admin"])
 
 @click.group()
 def command() -> None:
-    """Add, list, change and remove users."""
+    """Add, list, change and remove users.
+
+    Users clone the repository with their SSH key, and will log in to the page. Roles: viewer, operator, admin; each
+    includes the ones before. A backup has its master's users too.
+    """
 
 
 @command.command()
@@ -66,7 +70,7 @@ def remove(settings: Settings, name: str) -> None:
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @pass_settings
 def passwd(settings: Settings, name: str, password_stdin: bool) -> None:
-    """Set a user's password."""
+    """Set a user's password; asks for it on a terminal."""
     if not password_stdin and not sys.stdin.isatty():
         raise UsageError("cannot ask for a password: there is no terminal", "use --password-stdin")
     _show(settings, _call(settings, "user-passwd", {"name": name, "password": _password(name)}), name)

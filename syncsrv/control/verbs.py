@@ -327,13 +327,14 @@ class DiffRequest:
 
 @dataclass(frozen=True, slots=True)
 class NodeDiff:
-    """``age_s`` is None for a tree that was read now."""
+    """``age_s`` is None for a tree that was read now; ``unseen`` are areas that the node does not know yet."""
 
     base: str | None
     target: str
     files: tuple[FileChange, ...]
     deletions: int
     age_s: float | None = None
+    unseen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

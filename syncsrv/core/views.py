@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from syncsrv.clock import rfc3339
 from syncsrv.config.load import parse_cluster
@@ -24,7 +24,7 @@ from syncsrv.control.verbs import (
 from syncsrv.core.mains import peer_main
 from syncsrv.core.parts import Core
 from syncsrv.errors import UnreachableError, UsageError
-from syncsrv.plan.areas import Areas
+from syncsrv.plan.areas import CLUSTER_AREA, Areas
 from syncsrv.plan.diff import Change, compare, deletions, restrict
 from syncsrv.plan.make import Wanted, make_plan
 from syncsrv.plan.patch import is_binary, unified
@@ -222,4 +222,6 @@ def _against(
             allow=(),
         )
     )
-    return _node_diff(core, base, target, planned.changes, request.patch, age_s)
+    there = {CLUSTER_AREA, *(_cluster_at(core, base).areas if base else ())}
+    unseen = tuple(name for name in planned.chosen if name not in there)
+    return replace(_node_diff(core, base, target, planned.changes, request.patch, age_s), unseen=unseen)

@@ -75,6 +75,21 @@ def test_a_rollback_on_the_backup_is_exact_for_its_own_commits_and_keeps_its_own
     assert names(keeping.fw2.file("/etc/dns")) == ["own", "second", "zone"]
 
 
+def test_before_the_first_sync_diff_says_what_it_cannot_see(short_tmp: Path) -> None:
+    pair = make_pair(short_tmp, KEEPING)
+    (pair.fw2.etc / "cluster.yaml").write_text("cluster: edge\n")
+    pair.fw1.write("/etc/dns/zone", "a 192.0.2.1\n")
+    try:
+        start_pair(pair)
+        node = pair.fw1.ask("diff").data["nodes"]["fw2"]
+        assert node["unseen"] == ["proxy", "dns"]
+        assert "fw2 does not know proxy, dns yet, so what it has there is missing here" in pair.fw1.told("diff")
+        assert pair.synced()["result"] == "done"
+        assert pair.fw1.ask("diff").data["nodes"]["fw2"]["unseen"] == []
+    finally:
+        end_pair(pair)
+
+
 def test_a_tag_of_one_area_leaves_nothing_to_count_in_the_others(keeping: Pair) -> None:
     keeping.fw1.write("/etc/dns/zone", "a 192.0.2.2\n")
     assert keeping.synced("--area", "dns")["result"] == "done"

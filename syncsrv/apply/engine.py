@@ -193,7 +193,7 @@ class Engine:
                 parts.take_effect(order.cluster)
             failed = settle.serve_changed(parts, record, order.cluster, steps)
             if failed:
-                raise CannotApplyError(failed)
+                raise CannotApplyError(failed, settle.SERVICES)
             if parts.hooks.has(HookName.POST_APPLY):
                 with steps.step("post-apply hook") as step:
                     said = parts.hooks.after(context)

@@ -21,6 +21,7 @@ from syncsrv.plan.words import counted, listed
 from syncsrv.services.base import ActionResult, Result, ServiceState, ServiceStatus
 
 KNOWN_GOOD = "refs/syncsrv/known-good"
+SERVICES = "correct what the service complains of, then try again; `syncsrv services` shows how they are now"
 JOB_REFS = "refs/syncsrv/job/"
 
 
@@ -198,7 +199,7 @@ def recover(parts: Parts, steps: Steps) -> Outcome | None:
     cluster = _cluster_in(parts, commit) if CLUSTER_AREA in record.areas else parts.cluster()
     failed = serve_changed(parts, record, cluster, steps)
     if failed:
-        return put_back(parts, record, steps, CannotApplyError(failed), written=True)
+        return put_back(parts, record, steps, CannotApplyError(failed, SERVICES), written=True)
     told = f"job {record.job} was finished after core had ended in the middle of it"
     try:
         with steps.step("known-good"):

@@ -43,6 +43,8 @@ class Commands:
         self._node = node
         self._logs = logs
         self._clock = clock
+        self._marks: dict[str, int] = {}
+        """How long a daemon's file was when it was last told something: what stands before that are older words."""
 
     def statuses(self, services: Mapping[str, Service], deadline_s: float) -> dict[str, ServiceStatus]:
         if not services:
@@ -77,7 +79,8 @@ class Commands:
     def last_words(self, name: str, service: Service) -> str:
         try:
             with self._log(name).open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - WORDS))
+                end, mark = file.seek(0, os.SEEK_END), self._marks.get(name, 0)
+                file.seek(max(0, end - WORDS, mark if mark <= end else 0))
                 return file.read(WORDS).decode("utf-8", "backslashreplace").strip()
         except OSError:
             return ""
@@ -113,6 +116,7 @@ class Commands:
 
     def _run(self, name: str, action: Action, argv: Argv, deadline_s: float, *, output_to: Path | None) -> None:
         env = environment(self._node, name)
+        self._mark(name)
         try:
             ended = process.run(argv, env=env, deadline_s=deadline_s, output_to=output_to, umask=UMASK)
         except process.NotStartedError as error:
@@ -126,6 +130,12 @@ class Commands:
 
     def _log(self, name: str) -> Path:
         return self._logs / f"{name}.log"
+
+    def _mark(self, name: str) -> None:
+        try:
+            self._marks[name] = self._log(name).stat().st_size
+        except OSError:
+            self._marks[name] = 0
 
     def _trim(self, name: str) -> None:
         """Begin the file anew under the daemon, which appends: nobody else bounds it."""

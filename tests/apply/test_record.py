@@ -81,6 +81,7 @@ def test_a_persons_words_and_name_are_the_commits(host: Host, fresh: Node) -> No
     )
     assert "for the partner" in made.body
     assert made.trailers["Via"] == "cli"
+    assert made.trailers["Requested-By"] == "alice"
 
 
 def test_hints_are_enough_for_what_they_name(host: Host, fresh: Node) -> None:

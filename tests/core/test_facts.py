@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from syncsrv.control.codec import encode
-from syncsrv.control.verbs import CommitReply, CommitRequest, Facts, FactsRequest, Status, SyncRequest
+from syncsrv.control.shapes import CommitReply, CommitRequest, Facts, FactsRequest, Status, SyncRequest
 from syncsrv.core import facts
 from tests.core.corekit import Node, Pair, pair_of, single
 
@@ -135,3 +135,17 @@ def test_areas_of_a_partial_tag_do_not_hide_those_of_the_one_before(pair: Pair) 
     for node in (pair.fw1, pair.fw2):
         assert status(node).sync.areas == {"app": "sync/000001", "more": "sync/000002", "cluster": "sync/000001"}
     assert status(pair.fw2).sync.state == "in_sync"
+
+
+def test_large_files_are_named_though_they_are_in_the_history(node: Node) -> None:
+    node.put("/etc/app/database", "x" * (1024 * 1024))
+    node.core.record(via="watch")
+    assert [one for one in status(node).notices if "large for configuration" in one] == [
+        "/etc/app/database is large for configuration (1048576 bytes); it is in the history all the same"
+    ]
+    for number in range(facts.LARGE_NAMED + 2):
+        node.put(f"/etc/app/database{number:02}", "x" * (1024 * 1024))
+    node.core.record(via="watch")
+    said = [one for one in status(node).notices if "large for configuration" in one]
+    assert len(said) == facts.LARGE_NAMED + 1
+    assert said[-1] == "3 more files are large for configuration"

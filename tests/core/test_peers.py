@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from syncsrv.clock import SystemClock
-from syncsrv.control.verbs import Demotion, Facts
+from syncsrv.control.shapes import Demotion, Facts
 from syncsrv.core.peers import MISSES, PeerBook
 from syncsrv.errors import UnreachableError
 from syncsrv.plan.verdict import Situation
@@ -84,3 +84,23 @@ def test_polling_begins_at_once_and_ends_with_the_book_or_the_peer() -> None:
         until(lambda: not peers.now()["fw2"].misses, what="it is anew")
         peers.start()
         until(lambda: peers.now()["fw2"].reachable, what="polling to begin again")
+
+
+def test_what_was_heard_in_a_poll_is_followed_and_nothing_else() -> None:
+    network, followed = Network(cut={"fw3"}), list[str]()
+    peers = PeerBook(
+        lambda: ("fw2", "fw3"),
+        network.ask,
+        lambda _, __: None,
+        SystemClock(),
+        follow=lambda name, _: followed.append(name),
+    )
+    peers.refresh("fw2")
+    assert followed == [], "somebody waits for this answer"
+    peers.start()
+    try:
+        until(lambda: followed == ["fw2"], what="the poll's answer to be followed")
+        until(lambda: peers.now()["fw3"].misses >= 2, what="polls that nobody answers")
+    finally:
+        peers.stop()
+    assert set(followed) == {"fw2"}

@@ -12,8 +12,10 @@ if anything fails. The data goes one way, and so does the code; the folders stan
     services   daemons: supervisor, systemd or plain commands, in order, with their health
     control    what a node can be asked: one table of verbs, the frames they travel in, who may ask
     transport  the door process: SSH in and out; paramiko
-    apply      the one engine that writes managed files: record, stage, check, journal, write, read back, put back
-    core       the core process: joins all of these; jobs, people, peers
+    disk       the managed files on this disk: read exactly, written so that a crash cannot tear them, put back
+    checks     what this node would have, staged, and the areas' own checks run on it where nothing they do lasts
+    apply      the one engine: record, plan, guards, checks, journal, write, read back, services, put back
+    core       the core process: joins all of these; jobs, people, peers; core/ssh is its half of SSH
     cli        the command line; its commands that only ask core import nothing heavy
     demo       two nodes on one machine, driven by the real command line
 

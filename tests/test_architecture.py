@@ -28,6 +28,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"config"}),
     frozenset({"plan"}),
     frozenset({"store", "watch", "services", "control"}),
+    frozenset({"disk"}),
+    frozenset({"checks"}),
     frozenset({"apply"}),
     frozenset({"core", "transport"}),
     frozenset({"demo"}),
@@ -88,9 +90,9 @@ BANNED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         PROGRAMS,
         (
             "syncsrv/process.py",
-            "syncsrv/apply/sandbox",
+            "syncsrv/checks/sandbox",
             "syncsrv/cli/serve.py",
-            "syncsrv/core/gitserve.py",
+            "syncsrv/core/ssh/gitserve.py",
             "syncsrv/demo/",
         ),
     ),
@@ -114,7 +116,7 @@ LOOP_TOPS: dict[tuple[str, str], str] = {
 
 LONGEST = 400
 LONG: dict[str, tuple[int, str]] = {
-    "syncsrv/control/verbs.py": (600, "the one table of what a node can be asked: records and rows, no logic"),
+    "syncsrv/control/shapes.py": (500, "what the one table of verbs asks and answers: records, no logic"),
 }
 """Module: (its own limit in lines, why it is one idea all the same)."""
 

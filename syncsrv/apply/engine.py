@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from syncsrv.apply import prepare, settle
 from syncsrv.apply.hooks import HookContext, HookName
 from syncsrv.apply.journal import JobKind, Phase, Record
-from syncsrv.apply.operations import plan_operations
 from syncsrv.apply.order import CannotApplyError, Order, Outcome, Parts
 from syncsrv.apply.record import MAIN
 from syncsrv.apply.steps import Steps
-from syncsrv.apply.write import write_all
+from syncsrv.disk.operations import plan_operations
+from syncsrv.disk.write import write_all
 from syncsrv.errors import SyncsrvError
 from syncsrv.plan.areas import CLUSTER_AREA
 from syncsrv.plan.diff import compare, restrict

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from syncsrv import process
-from syncsrv.apply.check import SEARCHED
+from syncsrv.checks.check import SEARCHED
 from syncsrv.errors import SyncsrvError
 
 DEADLINE_S = 60.0

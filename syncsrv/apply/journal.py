@@ -18,8 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from syncsrv import durable
-from syncsrv.apply.fault import Checkpoint, no_checkpoint
 from syncsrv.apply.journal_format import Confirm, JobKind, JournalFormatError, Phase, Record, decode, encode
+from syncsrv.disk.fault import Checkpoint, no_checkpoint
 from syncsrv.errors import DamagedError, SyncsrvError
 from syncsrv.store.files import writing
 

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from syncsrv.apply.file_errors import UnsafePathError
-from syncsrv.apply.operations import Op, Operation
-from syncsrv.apply.walk import checked_path
 from syncsrv.clock import rfc3339
+from syncsrv.disk.file_errors import UnsafePathError
+from syncsrv.disk.operations import Op, Operation
+from syncsrv.disk.walk import checked_path
 from syncsrv.errors import DamagedError, SyncsrvError
 
 FORMAT = 1

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from syncsrv.apply.check import Checker
-from syncsrv.apply.files import LiveFiles
 from syncsrv.apply.hooks import Hooks
 from syncsrv.apply.journal import Journal, Record
 from syncsrv.apply.record import Recorder
+from syncsrv.checks.check import Checker
 from syncsrv.clock import Clock
 from syncsrv.config.model import Cluster, Node, Power
+from syncsrv.disk.files import LiveFiles
 from syncsrv.errors import SyncsrvError
 from syncsrv.plan.areas import Areas
 from syncsrv.plan.diff import Change

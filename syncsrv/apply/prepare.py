@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from syncsrv.apply.check import CheckResult, Status
 from syncsrv.apply.order import CannotApplyError, Order, Outcome, Parts, overridden
 from syncsrv.apply.record import UNSAVED
 from syncsrv.apply.steps import Steps
+from syncsrv.checks.check import CheckResult, Status
 from syncsrv.config.model import Node, OnChange
 from syncsrv.plan import guards
 from syncsrv.plan.areas import CLUSTER_AREA

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from syncsrv.apply.journal import Phase, Record
 from syncsrv.apply.order import CannotApplyError, Outcome, Parts
 from syncsrv.apply.steps import Steps
-from syncsrv.apply.undo import UndoReport, undo
 from syncsrv.config.model import Cluster, OnChange
 from syncsrv.config.problem import ConfigurationError
+from syncsrv.disk.undo import UndoReport, undo
 from syncsrv.errors import SyncsrvError
 from syncsrv.plan.areas import CLUSTER_AREA
 from syncsrv.plan.tree import CLUSTER_PATH, Entry, show_path

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from syncsrv.clock import Clock
-from syncsrv.control.verbs import Step
+from syncsrv.control.shapes import Step
 from syncsrv.errors import SyncsrvError
 from syncsrv.process import Stop
 

@@ -12,7 +12,7 @@ from syncsrv.cli.output import Settings, pass_settings, printable
 from syncsrv.errors import UsageError
 
 if TYPE_CHECKING:
-    from syncsrv.apply.check import CheckResult
+    from syncsrv.checks.check import CheckResult
     from syncsrv.config.problem import Problem
 
 
@@ -59,7 +59,7 @@ def command(settings: Settings, cluster: Path | None, tree: Path | None) -> int:
 
 
 def _check_tree(settings: Settings, directory: Path) -> int:
-    from syncsrv.apply.clonecheck import read_tree
+    from syncsrv.checks.clonecheck import read_tree
 
     results = []
     for result in read_tree(directory).run():

@@ -13,7 +13,8 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from syncsrv.control.verbs import Door, Empty, Verb
+from syncsrv.control.shapes import Empty
+from syncsrv.control.verbs import Door, Verb
 from syncsrv.errors import UsageError
 
 

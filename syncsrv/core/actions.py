@@ -9,7 +9,7 @@ from syncsrv.apply.order import Outcome
 from syncsrv.apply.steps import Steps
 from syncsrv.control.codec import decode_reply
 from syncsrv.control.dispatch import Caller
-from syncsrv.control.verbs import JobReply, JobStarted, NodeResult, ServicesReply, ServicesRequest, Step
+from syncsrv.control.shapes import JobReply, JobStarted, NodeResult, ServicesReply, ServicesRequest, Step
 from syncsrv.core.facts import service_info
 from syncsrv.core.jobs import Job
 from syncsrv.core.parts import Core

@@ -13,22 +13,22 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from syncsrv.apply.check import Checker
 from syncsrv.apply.engine import Engine
-from syncsrv.apply.files import LiveFiles
 from syncsrv.apply.hooks import Hooks
 from syncsrv.apply.journal import Journal
 from syncsrv.apply.journal_format import Record
 from syncsrv.apply.order import Order, Parts
 from syncsrv.apply.record import Recorded, Recorder
-from syncsrv.apply.stage import sweep
+from syncsrv.checks.check import Checker
+from syncsrv.checks.stage import sweep
 from syncsrv.clock import Clock
 from syncsrv.config.load import Configuration, load, parse_cluster
 from syncsrv.config.model import Cluster, Role
 from syncsrv.config.problem import ConfigurationError
 from syncsrv.control.codec import decode_reply
 from syncsrv.control.serve import Server
-from syncsrv.control.verbs import VERBS, Door, Facts, PeopleReply
+from syncsrv.control.shapes import Facts, PeopleReply
+from syncsrv.control.verbs import VERBS, Door
 from syncsrv.core.backup import applied_again, applied_by
 from syncsrv.core.freshness import Freshness
 from syncsrv.core.handlers import Handlers
@@ -39,8 +39,9 @@ from syncsrv.core.parts import Core, Live, areas_of
 from syncsrv.core.peers import PeerBook
 from syncsrv.core.people import People
 from syncsrv.core.recovery import recover
-from syncsrv.core.ssh import Ssh
+from syncsrv.core.ssh.ssh import Ssh
 from syncsrv.core.state import StateFile
+from syncsrv.disk.files import LiveFiles
 from syncsrv.errors import SyncsrvError, UsageError
 from syncsrv.plan.tree import CLUSTER_PATH
 from syncsrv.services.control import Services

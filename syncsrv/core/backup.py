@@ -17,7 +17,7 @@ from syncsrv.config.load import parse_cluster
 from syncsrv.config.model import Cluster, Role
 from syncsrv.config.problem import ConfigurationError
 from syncsrv.control.dispatch import Caller
-from syncsrv.control.verbs import NodeResult, PullRequest, SyncRequest
+from syncsrv.control.shapes import NodeResult, PullRequest, SyncRequest
 from syncsrv.core.fetch import fetched
 from syncsrv.core.jobs import Job
 from syncsrv.core.mains import remember_main

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from syncsrv.apply.record import UNSAVED, NotRecordedError
 from syncsrv.apply.settle import JOB_REFS
 from syncsrv.config.model import Role
-from syncsrv.control import verbs
+from syncsrv.control import shapes
 from syncsrv.control.dispatch import Call, Caller, Handler, Streamed
 from syncsrv.core import actions, backup, facts, master, rollback, views
 from syncsrv.core.parts import Core, author
@@ -41,24 +41,24 @@ class Handlers:
             "pull": self._pull,
             "rollback": self._rollback,
             "services": lambda caller, request, call: actions.services(self._core, request, caller),
-            "act": lambda caller, request, call: verbs.JobStarted(actions.act(self._core, request, caller).id),
+            "act": lambda caller, request, call: shapes.JobStarted(actions.act(self._core, request, caller).id),
             "fetch": self._fetch,
             "people": lambda caller, request, call: self._core.people.shared(),
             "user-list": lambda caller, request, call: self._users(),
             "user-add": self._user_add,
             "user-remove": self._user_remove,
             "user-passwd": self._user_passwd,
-            "user-token": lambda caller, request, call: verbs.TokenReply(self._core.people.new_token(request.name)),
+            "user-token": lambda caller, request, call: shapes.TokenReply(self._core.people.new_token(request.name)),
             "reload": self._reload,
         }
 
-    def _job(self, caller: Caller, request: verbs.JobRequest, call: Call) -> verbs.JobReply:
+    def _job(self, caller: Caller, request: shapes.JobRequest, call: Call) -> shapes.JobReply:
         return self._core.jobs.get(request.job).follow(request.after, min(request.wait_s, LONGEST_WAIT_S))
 
-    def _abort(self, caller: Caller, request: verbs.JobRequest, call: Call) -> verbs.JobReply:
+    def _abort(self, caller: Caller, request: shapes.JobRequest, call: Call) -> shapes.JobReply:
         return self._core.jobs.abort(request.job, caller.label).follow(request.after, 0.0)
 
-    def _commit(self, caller: Caller, request: verbs.CommitRequest, call: Call) -> verbs.CommitReply:
+    def _commit(self, caller: Caller, request: shapes.CommitRequest, call: Call) -> shapes.CommitReply:
         core = self._core
         paths = [tree_path(path) for path in request.paths]
         areas = core.areas()
@@ -76,25 +76,25 @@ class Handlers:
         )
         if refused:
             raise NotRecordedError(refused)
-        return verbs.CommitReply(
+        return shapes.CommitReply(
             recorded.commit, recorded.subject, recorded.changed, facts.left_out(recorded.live.left_out)
         )
 
-    def _sync(self, caller: Caller, request: verbs.SyncRequest, call: Call) -> verbs.JobStarted:
+    def _sync(self, caller: Caller, request: shapes.SyncRequest, call: Call) -> shapes.JobStarted:
         _no_confirmation(request.confirm_within_s)
         refuse_unknown(request.force)
         start = master.sync if self._core.role is Role.MASTER else backup.sync
-        return verbs.JobStarted(start(self._core, request, caller).id)
+        return shapes.JobStarted(start(self._core, request, caller).id)
 
-    def _pull(self, caller: Caller, request: verbs.PullRequest, call: Call) -> verbs.JobStarted:
+    def _pull(self, caller: Caller, request: shapes.PullRequest, call: Call) -> shapes.JobStarted:
         _no_confirmation(request.confirm_within_s)
-        return verbs.JobStarted(backup.pull(self._core, request, caller).id)
+        return shapes.JobStarted(backup.pull(self._core, request, caller).id)
 
-    def _rollback(self, caller: Caller, request: verbs.RollbackRequest, call: Call) -> verbs.JobStarted:
+    def _rollback(self, caller: Caller, request: shapes.RollbackRequest, call: Call) -> shapes.JobStarted:
         refuse_unknown(request.force)
-        return verbs.JobStarted(rollback.rollback(self._core, request, caller).id)
+        return shapes.JobStarted(rollback.rollback(self._core, request, caller).id)
 
-    def _fetch(self, caller: Caller, request: verbs.FetchRequest, call: Call) -> Streamed:
+    def _fetch(self, caller: Caller, request: shapes.FetchRequest, call: Call) -> Streamed:
         """A peer gets what sync tags, running dry runs and main reach; nothing else has a name here."""
         store = self._core.store
         head = self._core.recorder.head()
@@ -112,30 +112,30 @@ class Handlers:
         elif request.want != "main":
             raise UsageError(f"cannot send {request.want!r}: only tag and main can be asked for")
         haves = [one for one in request.haves if store.has(one)]
-        reply = verbs.FetchReply(name, wanted or "", head, __version__)
+        reply = shapes.FetchReply(name, wanted or "", head, __version__)
         chunks: Iterator[bytes] = iter(closure(store, [wanted], haves)) if wanted else iter(())
         return Streamed(reply, chunks)
 
-    def _users(self) -> verbs.UsersReply:
-        return verbs.UsersReply(self._core.people.listed())
+    def _users(self) -> shapes.UsersReply:
+        return shapes.UsersReply(self._core.people.listed())
 
-    def _user_add(self, caller: Caller, request: verbs.UserAddRequest, call: Call) -> verbs.UsersReply:
+    def _user_add(self, caller: Caller, request: shapes.UserAddRequest, call: Call) -> shapes.UsersReply:
         self._core.people.add(request.name, request.role, request.password, request.ssh_key)
         self._core.people_changed()
         return self._users()
 
-    def _user_remove(self, caller: Caller, request: verbs.UserRequest, call: Call) -> verbs.UsersReply:
+    def _user_remove(self, caller: Caller, request: shapes.UserRequest, call: Call) -> shapes.UsersReply:
         self._core.people.remove(request.name)
         self._core.people_changed()
         return self._users()
 
-    def _user_passwd(self, caller: Caller, request: verbs.PasswordRequest, call: Call) -> verbs.UsersReply:
+    def _user_passwd(self, caller: Caller, request: shapes.PasswordRequest, call: Call) -> shapes.UsersReply:
         self._core.people.set_password(request.name, request.password)
         return self._users()
 
-    def _reload(self, caller: Caller, request: verbs.Empty, call: Call) -> verbs.Empty:
+    def _reload(self, caller: Caller, request: shapes.Empty, call: Call) -> shapes.Empty:
         self._core.reload()
-        return verbs.Empty()
+        return shapes.Empty()
 
 
 def _no_confirmation(within_s: float | None) -> None:

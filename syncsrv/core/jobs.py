@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from syncsrv.clock import Clock, rfc3339
-from syncsrv.control.verbs import JobInfo, JobReply, NodeResult, Step
+from syncsrv.control.shapes import JobInfo, JobReply, NodeResult, Step
 from syncsrv.errors import RefusedError, SyncsrvError, UnreachableError, UsageError
 
 log = logging.getLogger(__name__)

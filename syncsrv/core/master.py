@@ -19,7 +19,7 @@ from syncsrv.config.model import Cluster, Role
 from syncsrv.control.codec import decode_reply
 from syncsrv.control.dispatch import Caller
 from syncsrv.control.errors import Body
-from syncsrv.control.verbs import JobReply, JobStarted, NodeResult, Step, SyncRequest
+from syncsrv.control.shapes import JobReply, JobStarted, NodeResult, Step, SyncRequest
 from syncsrv.core.backup import DRY_RUN
 from syncsrv.core.jobs import Job, UnknownJobError
 from syncsrv.core.parts import Core

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from syncsrv.clock import Clock
-from syncsrv.control.verbs import Facts
+from syncsrv.control.shapes import Facts
 from syncsrv.errors import SyncsrvError
 
 log = logging.getLogger(__name__)

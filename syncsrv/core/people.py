@@ -16,7 +16,7 @@ from pathlib import Path
 
 from syncsrv import durable
 from syncsrv.config.model import Power
-from syncsrv.control.verbs import PeopleReply, PersonRecord, UserInfo
+from syncsrv.control.shapes import PeopleReply, PersonRecord, UserInfo
 from syncsrv.errors import DamagedError, UsageError
 from syncsrv.store.signing import parse_public_line
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from syncsrv.apply.steps import Steps
 from syncsrv.clock import rfc3339
-from syncsrv.control.verbs import Step
+from syncsrv.control.shapes import Step
 from syncsrv.core.backup import QUARANTINE
 from syncsrv.core.jobs import Job
 from syncsrv.core.parts import Core

@@ -14,7 +14,7 @@ from syncsrv.clock import rfc3339
 from syncsrv.config.load import parse_cluster
 from syncsrv.config.model import Cluster
 from syncsrv.control.dispatch import Caller
-from syncsrv.control.verbs import NodeResult, RollbackRequest
+from syncsrv.control.shapes import NodeResult, RollbackRequest
 from syncsrv.core.jobs import Job
 from syncsrv.core.parts import Core, author, power_of
 from syncsrv.core.receipts import receipt

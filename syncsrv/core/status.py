@@ -11,7 +11,7 @@ from datetime import datetime
 
 from syncsrv.clock import rfc3339
 from syncsrv.config.model import Role
-from syncsrv.control.verbs import (
+from syncsrv.control.shapes import (
     Facts,
     HeadInfo,
     JobInfo,

@@ -10,7 +10,7 @@ from syncsrv.clock import rfc3339
 from syncsrv.config.load import parse_cluster
 from syncsrv.config.model import Cluster, Role
 from syncsrv.config.problem import ConfigurationError
-from syncsrv.control.verbs import (
+from syncsrv.control.shapes import (
     DiffReply,
     DiffRequest,
     FileChange,

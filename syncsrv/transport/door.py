@@ -22,7 +22,8 @@ from syncsrv.control.connection import Connection
 from syncsrv.control.dispatch import Call, Caller, Handler
 from syncsrv.control.doorverbs import TO_CORE, TO_DOOR, Configure, Dial, DialReply, HangUp, unpack
 from syncsrv.control.serve import Limits, Server
-from syncsrv.control.verbs import Door, Empty
+from syncsrv.control.shapes import Empty
+from syncsrv.control.verbs import Door
 from syncsrv.errors import SyncsrvError, UsageError
 from syncsrv.transport.client import Outbound
 from syncsrv.transport.confine import confine

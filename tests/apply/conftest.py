@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from syncsrv.apply.files import LiveFiles
+from syncsrv.disk.files import LiveFiles
 from tests.apply.enginekit import Host, Running
-from tests.apply.kit import files_at
+from tests.disk.kit import files_at
 from tests.support.trees import Blobs
 
 

@@ -10,20 +10,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from syncsrv.apply.check import Checker
 from syncsrv.apply.engine import Engine
-from syncsrv.apply.files import LiveFiles
 from syncsrv.apply.hooks import Hooks
 from syncsrv.apply.journal import Journal, Record
 from syncsrv.apply.order import Order, Outcome, Parts
 from syncsrv.apply.record import Recorder
 from syncsrv.apply.steps import Steps
+from syncsrv.checks.check import Checker
 from syncsrv.clock import SystemClock
 from syncsrv.config.load import parse_cluster
 from syncsrv.config.model import Cluster, ManagerKind, Node, Role, Service
-from syncsrv.control.verbs import Step
+from syncsrv.control.shapes import Step
 from syncsrv.core.backup import applied_again, applied_by
 from syncsrv.core.state import StateFile
+from syncsrv.disk.files import LiveFiles
 from syncsrv.plan.areas import Areas
 from syncsrv.plan.tree import CLUSTER_PATH, Entry, Kind
 from syncsrv.services.base import Action, ServiceActionError, ServiceState, ServiceStatus

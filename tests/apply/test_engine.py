@@ -8,16 +8,16 @@ from dataclasses import replace
 
 import pytest
 
-from syncsrv.apply.file_errors import NoSpaceError
 from syncsrv.apply.hooks import HookError
 from syncsrv.apply.journal import JournalBusyError
 from syncsrv.apply.order import CannotApplyError
 from syncsrv.apply.record import MAIN
 from syncsrv.apply.settle import JOB_REFS, KNOWN_GOOD
 from syncsrv.apply.steps import AbortedError
+from syncsrv.disk.file_errors import NoSpaceError
 from syncsrv.plan.areas import Areas
 from tests.apply.enginekit import CLUSTER, Host, Running, file, folder, link, sync, tagged
-from tests.apply.kit import Hook
+from tests.disk.kit import Hook
 
 
 def well(node: Running) -> None:

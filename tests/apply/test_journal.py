@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from syncsrv.apply.journal import Confirm, JobKind, Journal, JournalBusyError, JournalFormatError, Phase, Record
 from syncsrv.apply.journal_format import FORMAT, decode, encode
-from syncsrv.apply.operations import Op, Operation
+from syncsrv.disk.operations import Op, Operation
 from syncsrv.errors import DamagedError
 
 RECORD = Record(

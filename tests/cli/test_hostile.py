@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from syncsrv.control.verbs import (
+from syncsrv.control.shapes import (
     CommitReply,
     DiffReply,
     JobReply,

@@ -17,7 +17,8 @@ from typing import Any
 from syncsrv.cli.main import run
 from syncsrv.control.dispatch import Call, Caller
 from syncsrv.control.serve import Server
-from syncsrv.control.verbs import VERBS, Door, JobReply, JobStarted, NodeResult, Step
+from syncsrv.control.shapes import JobReply, JobStarted, NodeResult, Step
+from syncsrv.control.verbs import VERBS, Door
 
 Answer = Callable[[Any], object]
 

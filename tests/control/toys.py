@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from syncsrv.control.dispatch import Call, Caller, Handler, Streamed
-from syncsrv.control.verbs import Door, Empty, Verb
+from syncsrv.control.shapes import Empty
+from syncsrv.control.verbs import Door, Verb
 from syncsrv.errors import RefusedError, UnreachableError
 
 

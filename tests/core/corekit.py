@@ -16,11 +16,12 @@ from syncsrv.control.codec import decode_reply
 from syncsrv.control.dispatch import Call, Caller
 from syncsrv.control.doorverbs import Dial, Dialled, DialReply
 from syncsrv.control.serve import Server
-from syncsrv.control.verbs import VERBS, Door, Facts, JobReply, JobStarted, NodeResult, Step, SyncRequest
+from syncsrv.control.shapes import Facts, JobReply, JobStarted, NodeResult, Step, SyncRequest
+from syncsrv.control.verbs import VERBS, Door
 from syncsrv.core.app import App
 from syncsrv.core.handlers import Handlers
-from syncsrv.core.peerlink import PeerAddress, PeerLinks
 from syncsrv.core.peers import PeerBook
+from syncsrv.core.ssh.peerlink import PeerAddress, PeerLinks
 from syncsrv.store.signing import parse_public_line
 from syncsrv.version import __version__
 from tests.support.wait import until

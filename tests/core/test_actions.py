@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from syncsrv.control.verbs import ServicesReply, ServicesRequest
+from syncsrv.control.shapes import ServicesReply, ServicesRequest
 from syncsrv.errors import UnreachableError, UsageError
 from syncsrv.services.control import UnknownServiceError
 from syncsrv.store.receipts import read_receipts

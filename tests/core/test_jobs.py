@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from syncsrv.clock import SystemClock
-from syncsrv.control.verbs import NodeResult, Step
+from syncsrv.control.shapes import NodeResult, Step
 from syncsrv.core.jobs import KEPT, Job, Jobs, UnknownJobError
 from syncsrv.errors import SyncsrvError
 from tests.support.wait import until

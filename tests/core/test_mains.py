@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from syncsrv.control.verbs import CommitRequest, DiffReply, DiffRequest, JobReply, SyncRequest
+from syncsrv.control.shapes import CommitRequest, DiffReply, DiffRequest, JobReply, SyncRequest
 from syncsrv.core.mains import follow_main, known_main, peer_main, remember_main
 from syncsrv.errors import UnreachableError
 from tests.core.corekit import Node, Pair, pair_of

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from syncsrv.config.model import Power
-from syncsrv.control.verbs import PersonRecord
+from syncsrv.control.shapes import PersonRecord
 from syncsrv.core.people import People, UnknownUserError, create_admin
 from syncsrv.errors import DamagedError, SyncsrvError, UsageError
 from syncsrv.store.signing import Signer, generate_key, parse_public_line

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from syncsrv.control.verbs import JobReply, NodeResult, RollbackRequest, Status, SyncRequest
+from syncsrv.control.shapes import JobReply, NodeResult, RollbackRequest, Status, SyncRequest
 from syncsrv.errors import UsageError
 from syncsrv.store.receipts import read_receipts
 from syncsrv.store.revisions import UnknownRevisionError

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from syncsrv.config.model import Role
 from syncsrv.control.codec import encode
-from syncsrv.control.verbs import Facts, Pending, Status
+from syncsrv.control.shapes import Facts, Pending, Status
 from syncsrv.core.peers import MISSES, Heard
 from syncsrv.core.status import Known, build
 from syncsrv.plan.verdict import Situation

@@ -11,7 +11,7 @@ import pytest
 from syncsrv.apply.journal import Journal, Record
 from syncsrv.apply.settle import JOB_REFS, KNOWN_GOOD
 from syncsrv.clock import SystemClock
-from syncsrv.control.verbs import JobRequest, JobStarted, PullRequest, Status, SyncRequest
+from syncsrv.control.shapes import JobRequest, JobStarted, PullRequest, Status, SyncRequest
 from syncsrv.core.app import App
 from syncsrv.core.backup import QUARANTINE, WrongRoleError, applied_again, applied_by
 from syncsrv.core.master import CannotTagError

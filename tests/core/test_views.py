@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from syncsrv.control.codec import encode
-from syncsrv.control.verbs import (
+from syncsrv.control.shapes import (
     CommitRequest,
     DiffReply,
     DiffRequest,

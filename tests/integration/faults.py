@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from syncsrv.control.ask import Client
 from tests.integration.pair import CLUSTER, Answer, Node, Pair, end_pair, listing, make_pair, start_pair
 from tests.support.wait import until
 
@@ -112,6 +113,17 @@ def failed(answer: Answer, code: str, *words: str, status: int = 1) -> dict[str,
     for word in words:
         assert word in error["message"] + " " + error["remedy"], f"{word!r} is not in {error}"
     return error
+
+
+def followed(node: Node, job: str, deadline_s: float = 60) -> dict[str, Any]:
+    """The result of a job that was not waited for, per node."""
+    with Client(node.home / "run" / "core.sock") as core:
+
+        def ended() -> dict[str, Any]:
+            reply = core.call("job", {"job": job, "after": 0, "wait_s": 1.0}, deadline_s=10)
+            return dict(reply["nodes"]) if reply["state"] != "running" else {}
+
+        return until(ended, deadline_s, what=f"job {job} to end")
 
 
 def sound(*nodes: Node) -> None:

@@ -287,6 +287,8 @@ def listing(root: Path) -> dict[str, tuple[str, int, str]]:
             found[name] = ("link", 0, os.readlink(path))
         elif path.is_dir():
             found[name] = ("directory", mode, "")
+        elif not path.is_file():
+            found[name] = ("special", mode, "")
         else:
             found[name] = ("file", mode, path.read_bytes().decode("latin-1"))
     return found

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from syncsrv.apply.check import CheckResult, Status
-from tests.apply.stagekit import Change, Node
+from syncsrv.checks.check import CheckResult, Status
+from tests.checks.stagekit import Change, Node
 from tests.support.testroot import TestRoot
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mount namespaces")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from syncsrv.control.ask import Client
-from tests.integration.faults import ended, equal, running, sound, untouched
+from tests.integration.faults import ended, equal, followed, running, sound, untouched
 from tests.integration.pair import CHECK, Answer, Pair
 from tests.support.wait import until
 
@@ -112,18 +111,12 @@ def test_one_that_hangs_is_ended_by_an_abort_at_once(lab: Pair) -> None:
         until(lambda: sleeping(31415), deadline_s=20, what="the check to run")
         with Client(lab.fw1.home / "run" / "core.sock") as core:
             core.call("abort", {"job": job, "after": 0, "wait_s": 0.0}, deadline_s=10)
-            reply = until(lambda: ended_job(core, job), what="the job to end")
-    result = reply["nodes"]["fw2"]
+        result = followed(lab.fw1, job, deadline_s=15)["fw2"]
     assert result["result"] == "failed"
     assert "aborted it" in result["reason"]
     assert result["remedy"]
     assert sleeping(31415) == []
     assert lab.fw2.status()["sync"]["state"] == "failed"
-
-
-def ended_job(core: Client, job: str) -> dict[str, Any]:
-    reply = core.call("job", {"job": job, "after": 0, "wait_s": 1.0}, deadline_s=10)
-    return reply if reply["state"] != "running" else {}
 
 
 def sleeping(seconds: int) -> list[str]:

@@ -58,9 +58,12 @@ def running_lab() -> Iterator[Pair]:
 
 
 def with_services(cluster: str) -> str:
-    return cluster.replace("    check: [", "    services: [web]\n    check: [").replace(
-        "/etc/hosts.extra]\n", "/etc/hosts.extra]\n    services: [names]\n"
-    ) + SERVICES
+    return (
+        cluster.replace("    check: [", "    services: [web]\n    check: [").replace(
+            "/etc/hosts.extra]\n", "/etc/hosts.extra]\n    services: [names]\n"
+        )
+        + SERVICES
+    )
 
 
 def prepare(pair: Pair) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from syncsrv.core.authority import Keys
+from syncsrv.core.ssh.authority import Keys
 from tests.transport.fakecore import Node, node
 
 Pair = tuple[Node, Node]

@@ -14,11 +14,11 @@ from typing import IO
 
 from syncsrv.clock import SystemClock
 from syncsrv.control.serve import Limits, Server
-from syncsrv.core.authority import Authority, Keys, PersonKey, Pin
-from syncsrv.core.doorlink import DoorLink
-from syncsrv.core.gitserve import GitServer
-from syncsrv.core.peerlink import PeerAddress, PeerLinks
-from syncsrv.core.usedlogins import UsedLogins
+from syncsrv.core.ssh.authority import Authority, Keys, PersonKey, Pin
+from syncsrv.core.ssh.doorlink import DoorLink
+from syncsrv.core.ssh.gitserve import GitServer
+from syncsrv.core.ssh.peerlink import PeerAddress, PeerLinks
+from syncsrv.core.ssh.usedlogins import UsedLogins
 from syncsrv.store.signing import Signer, generate_key
 from syncsrv.transport.door import DoorProcess
 from syncsrv.transport.server import Bounds

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from syncsrv.control.frames import TooLargeError
-from syncsrv.core.authority import Keys
-from syncsrv.core.peerlink import (
+from syncsrv.core.ssh.authority import Keys
+from syncsrv.core.ssh.peerlink import (
     NotKnownThereError,
     PeerAddress,
     PeerUnreachableError,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from syncsrv.core.authority import Keys
+from syncsrv.core.ssh.authority import Keys
 from syncsrv.process import run
 from syncsrv.store.signing import parse_public_line
 from tests.support.wait import until

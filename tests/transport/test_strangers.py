@@ -12,7 +12,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from syncsrv.core.sshwire import string
+from syncsrv.core.ssh.wire import string
 from syncsrv.store.signing import Signer, generate_key
 from syncsrv.transport.server import Bounds
 from tests.support.wait import until

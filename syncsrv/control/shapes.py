@@ -1,0 +1,464 @@
+"""What is asked and what is answered: the dataclasses of the table of verbs. Standard library only.
+
+The meaning of a field never changes within a protocol version; new fields have defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from syncsrv.plan.verdict import Situation
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """No arguments, or nothing to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a job as it is shown: ``result`` is running, done, failed, skipped or warning."""
+
+    name: str
+    result: str
+    seconds: float = 0.0
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeResult:
+    """What became of one node: done, unchanged, failed, refused or unreachable."""
+
+    result: str
+    reason: str = ""
+    remedy: str = ""
+    guards: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JobStarted:
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """Wait up to ``wait_s`` for steps after the first ``after``, or for the end."""
+
+    job: str
+    after: int = 0
+    wait_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobReply:
+    """A job so far; ``steps`` are those after ``after``, as (node, step); ``nodes`` are filled at the end."""
+
+    job: str
+    kind: str
+    state: str
+    steps: tuple[tuple[str, Step], ...] = ()
+    tag: str | None = None
+    nodes: Mapping[str, NodeResult] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadInfo:
+    commit: str
+    at: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class LastSync:
+    job: str
+    result: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncInfo:
+    """Where a node stands against the tags; ``state`` is one of the words of DESIGN 3.3."""
+
+    state: str
+    reason: str
+    remedy: str
+    applied_tag: str | None
+    areas: Mapping[str, str]
+    behind: int
+    drift: tuple[str, ...]
+    known_good: str | None
+    confirm_by: str | None
+    hold: str | None
+    last: LastSync | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceInfo:
+    name: str
+    state: str
+    since: str | None
+    pid: int | None
+    restart_pending: bool
+    health: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class VipInfo:
+    vhid: int
+    interface: str
+    device: str
+    state: str
+    addresses: tuple[str, ...]
+    since: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Demotion:
+    total: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StateSyncInfo:
+    engine: str = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerInfo:
+    """A peer as this node last heard it; ``age_s`` is None while it was never heard."""
+
+    role: str | None
+    reachable: bool
+    seen_at: str | None
+    age_s: float | None
+    version: str | None
+    state: str
+    reason: str
+    remedy: str
+    applied_tag: str | None = None
+    behind: int = 0
+    drift: tuple[str, ...] = ()
+    known_good: str | None = None
+    services: tuple[ServiceInfo, ...] = ()
+    vips: tuple[VipInfo, ...] = ()
+    demotion: Demotion = Demotion()
+
+
+@dataclass(frozen=True, slots=True)
+class JobInfo:
+    job: str
+    kind: str
+    state: str
+    requested_by: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOutInfo:
+    """Something inside an area that is not in the history, and why."""
+
+    path: str
+    area: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """``syncsrv status --json``; page and metrics are built from the same object."""
+
+    node: str
+    role: str
+    version: str
+    cluster: str
+    head: HeadInfo | None
+    last_tag: str | None
+    untagged: int
+    sync: SyncInfo
+    peers: Mapping[str, PeerInfo]
+    services: tuple[ServiceInfo, ...]
+    vips: tuple[VipInfo, ...] = ()
+    demotion: Demotion = Demotion()
+    maintenance: bool = False
+    state_sync: StateSyncInfo = StateSyncInfo()
+    jobs: tuple[JobInfo, ...] = ()
+    left_out: tuple[LeftOutInfo, ...] = ()
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What a master has that a backup has not: areas that differ by content, and commits that touch them."""
+
+    areas: tuple[str, ...]
+    behind: int
+
+
+@dataclass(frozen=True, slots=True)
+class FactsRequest:
+    """``applied``: area to the commit that the asker has applied, so that a master can say what it is behind."""
+
+    applied: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a node tells its peers about itself; the word for it is decided by who hears it.
+
+    Attributes:
+        situation: what its own verdict is made from, without what only its master knows.
+        applied: area to the commit that the tag applied there names.
+        pending: on a master, what the asker is behind.
+        people: a digest of names, roles, hashes and keys; a backup asks for them when it changes.
+    """
+
+    node: str
+    role: str
+    version: str
+    head: str | None
+    situation: Situation
+    areas: Mapping[str, str]
+    applied: Mapping[str, str]
+    known_good: str | None
+    services: tuple[ServiceInfo, ...]
+    vips: tuple[VipInfo, ...]
+    demotion: Demotion
+    pending: Pending | None
+    people: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRequest:
+    message: str = ""
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CommitReply:
+    """``commit`` is None when there was nothing to commit."""
+
+    commit: str | None
+    subject: str
+    files: int
+    left_out: tuple[LeftOutInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogRequest:
+    path: str | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    commit: str
+    at: str
+    author: str
+    subject: str
+    via: str
+    node: str
+    paths: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogReply:
+    commits: tuple[LogEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """One path that differs: added, removed, changed, type, mode, owner or xattr, the first that holds."""
+
+    path: str
+    status: str
+    area: str
+    old_mode: str | None
+    new_mode: str | None
+    old_owner: str | None = None
+    new_owner: str | None = None
+    binary: bool = False
+    patch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ShowRequest:
+    rev: str
+    patch: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ShowReply:
+    commit: LogEntry
+    body: str
+    parents: tuple[str, ...]
+    files: tuple[FileChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DiffRequest:
+    """No revision: what Synchronize would bring to each backup. One: from it to what is live. Two: between them."""
+
+    revs: tuple[str, ...] = ()
+    areas: tuple[str, ...] = ()
+    patch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDiff:
+    """``age_s`` is None for a tree that was read now; ``unseen`` are areas that the node does not know yet."""
+
+    base: str | None
+    target: str
+    files: tuple[FileChange, ...]
+    deletions: int
+    age_s: float | None = None
+    unseen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DiffReply:
+    nodes: Mapping[str, NodeDiff]
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRequest:
+    nodes: tuple[str, ...] = ()
+    areas: tuple[str, ...] = ()
+    rev: str | None = None
+    reason: str = ""
+    dry_run: bool = False
+    restart_all: bool = False
+    confirm_within_s: float | None = None
+    force: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """A master asks a backup to pull a tag; ``tag`` is empty for a dry run of a commit that has none."""
+
+    tag: str
+    tag_object: str
+    areas: tuple[str, ...]
+    reason: str = ""
+    dry_run: bool = False
+    restart_all: bool = False
+    confirm_within_s: float | None = None
+    force: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackRequest:
+    rev: str
+    areas: tuple[str, ...] = ()
+    reason: str = ""
+    dry_run: bool = False
+    force: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRequest:
+    """``want``: ``tag`` (``tag_object``, the newest where empty) or ``main``; ``haves``: commits the asker has."""
+
+    want: str
+    tag_object: str = ""
+    haves: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FetchReply:
+    """What the pack that follows brings; ``tag`` is the tag's name, empty where there is none; ``head`` is main."""
+
+    tag: str
+    object: str
+    head: str | None
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServicesRequest:
+    """``action``: status, start, stop, restart, reload or restart-all; ``node``: empty for the one that is asked."""
+
+    node: str = ""
+    action: str = "status"
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ActionInfo:
+    name: str
+    action: str
+    result: str
+    reason: str
+    seconds: float
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServicesReply:
+    node: str
+    services: tuple[ServiceInfo, ...]
+    results: tuple[ActionInfo, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UserInfo:
+    """A person as shown: never a hash, never a token."""
+
+    name: str
+    role: str
+    keys: tuple[str, ...]
+    password: bool
+    tokens: int
+    local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UserAddRequest:
+    name: str
+    role: str
+    password: str | None = None
+    ssh_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserRequest:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordRequest:
+    name: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReply:
+    """Shown once; only its digest is kept."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsersReply:
+    users: tuple[UserInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PersonRecord:
+    """A person as a backup takes it from its master: never tokens."""
+
+    name: str
+    role: str
+    password_hash: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleReply:
+    digest: str
+    people: tuple[PersonRecord, ...]

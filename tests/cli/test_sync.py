@@ -10,12 +10,15 @@ from syncsrv.errors import DeniedError, UsageError
 from tests.cli.toycore import Toy
 
 DONE = NodeResult("done", "1 changed: /etc/a")
-FAILED = NodeResult("failed", "cannot apply area proxy: its check said\nline one\nline two", "correct the files")
+WORDS = "line one\nline two"
 STEPS = (
     ("fw1", Step("tag", "done", 0.012, "sync/000004 (proxy)")),
     ("fw2", Step("fetch", "running")),
     ("fw2", Step("fetch", "done", 0.3, "7 objects")),
-    ("fw2", Step("check proxy", "failed", 1.5, "line one\nline two")),
+    ("fw2", Step("check proxy", "failed", 1.5, WORDS)),
+)
+FAILED = NodeResult(
+    "failed", f"cannot apply area proxy: its check said\n{WORDS}", "correct the files", steps=(STEPS[3][1],)
 )
 
 

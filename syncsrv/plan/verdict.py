@@ -174,11 +174,13 @@ def _last(now: Situation, result: str) -> Sentence | None:
 def _changes_pending(now: Situation) -> Sentence | None:
     if not now.pending:
         return None
-    commits = counted(now.behind, "commit")
-    return Sentence(
-        f"{commits} not applied yet, in {', '.join(now.pending)} (the last applied tag is {now.applied_tag})",
-        "`syncsrv diff`, then `syncsrv sync`",
-    )
+    areas = ", ".join(now.pending)
+    if now.behind:
+        commits = counted(now.behind, "commit")
+        reason = f"{commits} not applied yet, in {areas} (the last applied tag is {now.applied_tag})"
+    else:
+        reason = f"what is live on the master is older than what {now.applied_tag} brought, in {areas}"
+    return Sentence(reason, "`syncsrv diff`, then `syncsrv sync`")
 
 
 def _in_sync(now: Situation) -> Sentence | None:

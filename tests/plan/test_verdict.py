@@ -63,6 +63,8 @@ def test_a_rollback_on_the_node_is_told_as_the_reason_of_its_drift() -> None:
 def test_sentences_name_paths_and_counts() -> None:
     assert "/etc/nginx/a" in verdict(replace(WELL, drift={"proxy": ("/etc/nginx/a",)})).reason
     assert verdict(replace(WELL, pending=("proxy",), behind=1)).reason.startswith("1 commit not applied yet, in proxy")
+    older = verdict(replace(WELL, pending=("proxy",), behind=0))
+    assert (older.state, "older than what sync/000003 brought, in proxy" in older.reason) == ("changes_pending", True)
 
 
 def test_worst_names_the_backup_and_knows_every_state() -> None:

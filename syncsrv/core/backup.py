@@ -7,6 +7,7 @@ tag holds, below the roots that this node allows.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from syncsrv.apply.journal_format import JobKind, Record
@@ -131,18 +132,15 @@ def _start(core: Core, offer: Offer, request: PullRequest, caller: Caller) -> Jo
 def _work(core: Core, offer: Offer, request: PullRequest, caller: Caller, job: Job) -> NodeResult:
     steps = Steps(job.id, core.clock, lambda step: job.publish(core.node, step))
     job.on_abort.append(steps.abort)
-    if not request.dry_run:
-        core.live.changing_job = job.id
     blocked = False
     try:
-        outcome = _run(core, offer, request, caller, job, steps)
+        with nullcontext() if request.dry_run else core.live.changed_by(job.id):
+            outcome = _run(core, offer, request, caller, job, steps)
     except UnreachableError as error:
         return NodeResult("unreachable", error.message, error.remedy, steps=tuple(steps.done))
     except SyncsrvError as error:
         blocked = isinstance(error, BadTagError)
         outcome = Outcome("failed", error.message, error.remedy)
-    finally:
-        core.live.changing_job = None
     if not request.dry_run:
         _remember(core, job, outcome, blocked=blocked)
         receipt(core, job, "sync", outcome, steps, tag=job.tag)

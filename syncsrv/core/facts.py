@@ -101,7 +101,7 @@ def situation(core: Core, head: str | None) -> Situation:
     return Situation(
         node=core.node,
         peers=len(core.live.config.node.peers),
-        job=core.live.changing_job,
+        job=next(iter(core.live.changing), None),
         blocked=blocked,
         applied_tag=newest.tag if newest else None,
         drift=_drift(core, head) if head and core.role is Role.BACKUP else {},

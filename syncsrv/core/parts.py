@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -57,10 +58,20 @@ class Live:
     """Why the cluster.yaml on disk is not in force; empty where it is."""
     reload_problem: str = ""
     """Why the last SIGHUP changed nothing; empty where it did."""
-    changing_job: str | None = None
+    changing: list[str] = field(default_factory=list)
+    """Jobs that change this node or wait for their turn, in the order in which they came."""
     readings: tuple[ServiceStatus, ...] = ()
     followed: dict[str, str] = field(default_factory=dict)
     """Per peer the main that was last fetched without being asked for."""
+
+    @contextmanager
+    def changed_by(self, job: str) -> Iterator[None]:
+        """Show that a job is under way; several may be, and each waits for the one before it."""
+        self.changing.append(job)
+        try:
+            yield
+        finally:
+            self.changing.remove(job)
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ What the older commit did not know (areas that came later, paths that were added
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 
 from syncsrv.apply.order import Order, Outcome
@@ -91,14 +92,11 @@ def _work(
         remote=caller.node is not None,
         dry_run=request.dry_run,
     )
-    if not request.dry_run:
-        core.live.changing_job = job.id
     try:
-        outcome = core.engine.run(order, steps)
+        with nullcontext() if request.dry_run else core.live.changed_by(job.id):
+            outcome = core.engine.run(order, steps)
     except SyncsrvError as error:
         outcome = Outcome("failed", error.message, error.remedy)
-    finally:
-        core.live.changing_job = None
     if not request.dry_run:
         if outcome.result == "failed":
             word = "rolled_back" if outcome.put_back else "failed"

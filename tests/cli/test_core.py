@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,37 +66,3 @@ def test_a_second_core_is_refused(node: Node, core: subprocess.Popen[bytes]) -> 
     second = node.ask("core")
     assert (second.status, second.data["error"]["code"]) == (2, "running")
     assert core.poll() is None
-
-
-def turned_away(port: int) -> bool:
-    """Whether somebody takes our connection and ends it, since we are no peer; a socket of core alone lets it wait."""
-    with socket.create_connection(("127.0.0.1", port), 5) as connection:
-        connection.settimeout(0.2)
-        try:
-            return connection.recv(1) == b""
-        except TimeoutError:
-            return False
-        except ConnectionResetError:
-            return True
-
-
-def test_the_door_as_a_unit_of_its_own_ends_when_core_does(node: Node, core: subprocess.Popen[bytes]) -> None:
-    door = start(node, "door")
-    try:
-        until(lambda: turned_away(node.ssh), 30, "the door to take connections")
-        assert door.poll() is None
-        core.terminate()
-        core.wait(30)
-        assert door.wait(30) is not None
-    finally:
-        door.kill()
-        door.communicate()
-
-
-def test_a_door_without_a_core_says_so(node: Node) -> None:
-    door = start(node, "door")
-    assert door.wait(30) != 0
-    door.communicate()
-    said = node.log.read_text()
-    assert "Traceback" not in said
-    assert "cannot" in said

@@ -91,12 +91,17 @@ def plainly(reports: Path, program: Program) -> Ended:
     return _run(reports, [("mode", "folder")], program)
 
 
-@functools.cache
 def why_not_isolated() -> str:
-    """Why checks cannot be isolated on this machine; empty where they can, which was tried.
+    """Why checks cannot be isolated on this machine; empty where they can, which was tried."""
+    try:
+        return _tried()
+    except OSError as error:
+        return f"it could not be tried ({error.strerror or error})"
 
-    Asked once in a process's life: rights and kernel stay what they are.
-    """
+
+@functools.cache
+def _tried() -> str:
+    """The same, found out once in a process's life: rights and kernel stay what they are, a full disk does not."""
     if os.geteuid() != 0:
         return "not running as root"
     held = re.search(r"^CapEff:\s*(\w+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
@@ -111,7 +116,10 @@ def why_not_isolated() -> str:
 
 
 def _run(reports: Path, order: Iterable[tuple[str, str]], program: Program) -> Ended:
-    handle, report = tempfile.mkstemp(prefix="report-", dir=reports)
+    try:
+        handle, report = tempfile.mkstemp(prefix="report-", dir=reports)
+    except OSError as error:
+        return Ended("", 0.0, refused=f"{reports} cannot be written: {error.strerror or error}")
     os.close(handle)
     fields = [
         *order,

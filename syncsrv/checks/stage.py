@@ -112,9 +112,16 @@ class Stage:
         _delete(self._home)
 
     def directory(self, name: str) -> Path:
-        """An empty directory or, if it was made before, that one; for who runs the checks."""
+        """An empty directory or, if it was made before, that one; for who runs the checks.
+
+        Raises:
+            StageError: it could not be made.
+        """
         path = self._home / name
-        path.mkdir(mode=0o700, exist_ok=True)
+        try:
+            path.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StageError(path, error.strerror or str(error)) from error
         return path
 
     def layer(self) -> Path:

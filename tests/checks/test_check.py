@@ -12,8 +12,10 @@ import pytest
 
 from syncsrv.checks import confine
 from syncsrv.checks.check import Checker, CheckResult, Status, run_checks, run_in_folder
+from syncsrv.checks.stage import StageError
 from syncsrv.process import OUTPUT_KEPT
 from tests.checks.stagekit import TOP, Node, elsewhere
+from tests.disk.kit import mounted
 from tests.support.wait import until
 
 IS_ROOT = os.geteuid() == 0
@@ -243,6 +245,30 @@ class TestWithoutTheRight:
 
     def test_the_reason_is_asked_for_once(self) -> None:
         assert confine.why_not_isolated() == ("" if IS_ROOT else "not running as root")
+
+
+def outcome(node: Node, isolate: bool) -> str:
+    """What a good check says of the disk; empty where it had room."""
+    try:
+        result = node.sh("true", isolate=isolate)
+    except StageError as error:
+        return str(error)
+    return result.note if result.ok and isolate else "" if result.ok else result.sentence()
+
+
+@needs_root
+@pytest.mark.parametrize("isolate", [True, False])
+@pytest.mark.parametrize("inodes", range(2, 8))
+def test_a_full_disk_is_an_error_with_a_name_wherever_it_is_met(
+    node: Node, tmp_path: Path, isolate: bool, inodes: int
+) -> None:
+    """A file system that takes so many names and no more: the stage, what stands in it, the report."""
+    stage = node.state / "stage"
+    stage.mkdir(mode=0o700)
+    with mounted(stage, "-t", "tmpfs", "-o", f"nr_inodes={inodes},mode=700", "tmpfs"):
+        said = outcome(node, isolate)
+        assert said == "" or "No space left on device" in said
+        assert list(stage.iterdir()) == []
 
 
 def test_a_result_of_every_kind_reads_as_a_sentence() -> None:

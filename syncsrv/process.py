@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,17 +135,17 @@ def run(
         stop: whoever holds it may end the program before its deadline.
 
     Raises:
-        NotStartedError: it could not be executed.
+        NotStartedError: it could not be executed, or not be watched.
         OSError: output_to cannot be opened.
     """
     began = time.monotonic()
-    with open(os.devnull if output_to is None else output_to, "ab") as sink:
-        before = os.fstat(sink.fileno()).st_size
+    with nullcontext(None) if output_to is None else open(output_to, "ab") as sink:
+        before = 0 if sink is None else os.fstat(sink.fileno()).st_size
         try:
             child = subprocess.Popen(
                 list(argv),
                 stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-                stdout=subprocess.PIPE if output_to is None else sink,
+                stdout=subprocess.PIPE if sink is None else sink,
                 stderr=subprocess.STDOUT,
                 env=dict(env),
                 cwd=cwd or Path("/"),
@@ -159,6 +159,8 @@ def run(
     try:
         with (stop or Stop()).waker() as stopped:
             finished = _pump(child, kept, began + deadline_s, stdin, stopped)
+    except OSError as error:  # our own descriptors are used up: it cannot be watched, so it may not run
+        raise NotStartedError(argv, error.strerror or str(error)) from error
     finally:
         _end_group(child)
     if output_to is not None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from syncsrv.process import OUTPUT_KEPT, Completed, NotStartedError, run
+from syncsrv.process import OUTPUT_KEPT, Completed, NotStartedError, Stop, run
 from tests.support.wait import until
 
 ENV = {"PATH": os.defpath, "ONLY": "this"}
@@ -158,3 +160,41 @@ def test_many_runs_leave_no_descriptor_and_no_child_behind() -> None:
             run(["/no/such"], env=ENV, deadline_s=1)
         sh("sleep 100", 0.01)
     assert held() == before
+
+
+def test_who_holds_the_stop_ends_it_before_its_deadline_and_what_comes_after_too() -> None:
+    stop = Stop()
+    timer = threading.Timer(0.2, stop.ask)
+    timer.start()
+    done = sh("echo begun; sleep 1000", 60, stop=stop)
+    assert (done.status, done.output) == (None, b"begun\n")
+    assert done.seconds < 30
+    assert sh("sleep 1000", 60, stop=stop).status is None, "a later one of the same job"
+    timer.join()
+
+
+def with_room_for(descriptors: int, script: str) -> str:
+    """Run a script with so many descriptors left to us; why it was not run, empty where it was."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = [os.dup(0)]
+    while held[-1] != len(os.listdir("/proc/self/fd")) - 2:  # the gaps below are filled
+        held.append(os.dup(0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (held[-1] + 1 + descriptors, before[1]))
+    try:
+        sh(script, stdin=b"x")
+    except NotStartedError as error:
+        return error.message
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for handle in held:
+            os.close(handle)
+    return ""
+
+
+def test_without_descriptors_nothing_runs_unwatched(tmp_path: Path) -> None:
+    refused = [with_room_for(room, f"sleep 0.2; touch {tmp_path}/{room}") for room in range(14)]
+    first = refused.index("")
+    assert first > 5
+    assert all("Too many open files" in why for why in refused[:first])
+    assert not any(refused[first:])
+    assert {int(path.name) for path in tmp_path.iterdir()} == set(range(first, 14)), "what was not watched was ended"

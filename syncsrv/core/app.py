@@ -23,13 +23,14 @@ from syncsrv.checks.check import Checker
 from syncsrv.checks.stage import sweep
 from syncsrv.clock import Clock
 from syncsrv.config.load import Configuration, load, parse_cluster
-from syncsrv.config.model import Cluster, Role
+from syncsrv.config.model import Cluster, Peer, Power, Role
 from syncsrv.config.problem import ConfigurationError
 from syncsrv.control.codec import decode_reply
 from syncsrv.control.serve import Server
 from syncsrv.control.shapes import Facts, PeopleReply
 from syncsrv.control.verbs import VERBS, Door
 from syncsrv.core.backup import applied_again, applied_by
+from syncsrv.core.following import believed
 from syncsrv.core.freshness import Freshness
 from syncsrv.core.handlers import Handlers
 from syncsrv.core.jobs import Jobs
@@ -242,7 +243,10 @@ class App:
         self._live.large = recorded.live.large
         entry = recorded.live.entries.get(CLUSTER_PATH)
         blob = entry.blob if entry is not None else None
-        if blob is not None and blob != self._live.cluster_blob:
+        if blob is None:
+            self._live.cluster_blob = None
+            self._live.cluster_problem = "cluster.yaml is gone or cannot be read; what it said last is in force"
+        elif blob != self._live.cluster_blob:
             self._live.cluster_blob = blob
             try:
                 cluster = self._read_cluster(self.core.store.blob(blob))
@@ -321,15 +325,21 @@ class App:
         node = self._live.config.node
         if node.role is Role.MASTER or facts.role != Role.MASTER or node.users != "from-master":
             return
+        masters = [one for one in self.core.book.now().values() if one.facts and one.facts.role == Role.MASTER]
+        pin = node.peers.get(peer)
+        if len(masters) > 1 or pin is None or pin.may is Power.VIEWER:
+            return
         if facts.people and facts.people != self._people_seen:
-            self._guarded(lambda: self._take_people(peer))
+            self._guarded(lambda: self._take_people(peer, pin, facts.people))
 
-    def _take_people(self, peer: str) -> None:
+    def _take_people(self, peer: str, pin: Peer, digest: str) -> None:
         reply: PeopleReply = decode_reply(
             "people", PeopleReply, self._ssh.peers.call(peer, "people", {}, deadline_s=3.0)
         )
-        self.core.people.take_over(reply.people)
-        self._people_seen = reply.digest
+        node = self._live.config.node
+        people = believed(reply, peer, pin, node.node, node.state_dir / "people-serials.json")
+        self.core.people.take_over(people, pin.may)
+        self._people_seen = digest
         self._ssh.recheck()
 
 

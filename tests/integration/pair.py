@@ -57,6 +57,8 @@ class Node:
     home: Path
     ssh: int
     process: subprocess.Popen[bytes] | None = None
+    prefix: tuple[str, ...] = ()
+    """What serve is started through."""
     log: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -139,7 +141,7 @@ class Node:
     def start(self, *, wait: bool = True) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*PROGRAM, "--config", str(self.etc), "serve"],
+                [*self.prefix, *PROGRAM, "--config", str(self.etc), "serve"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -288,3 +288,17 @@ def test_a_full_disk_found_while_contents_are_written_leaves_every_live_file(hos
     assert outcome.remedy == "make room on its filesystem and run it again"
     assert sorted(os.listdir(host.root / "etc/app")) == ["app.conf", "gone", "local.bak"]
     well(node)
+
+
+def test_a_bug_in_the_middle_leaves_nothing_half_written_and_is_not_hidden(host: Host, node: Running) -> None:
+    def bug(name: str) -> None:
+        if name == "temp.renamed":
+            node.parts.files.checkpoint = lambda _name: None
+            raise ZeroDivisionError
+
+    node.parts.files.checkpoint = bug
+    changes = {"/etc/app/app.conf": file(node.store, "two"), "/etc/app/b": file(node.store, "b")}
+    with pytest.raises(ZeroDivisionError):
+        node.run(sync(node, tagged(node, changes)))
+    assert (host.text("/etc/app/app.conf"), (host.root / "etc/app/b").exists()) == ("one", False)
+    well(node)

@@ -101,7 +101,8 @@ def command(
     if os.path.lexists(directory / "node.yaml"):
         raise InitError(
             f"cannot make a node in {directory}: there is a node.yaml already",
-            "edit it, or give another directory with --config",
+            "edit it, or give another directory with --config; where only the state directory is missing, move "
+            "node.yaml away, run this, and put it back",
         )
     texts = _texts(values)
     made = _parsed(texts["node.yaml"])

@@ -158,6 +158,31 @@ def test_a_crash_in_the_middle_of_a_run_is_undone_and_remembered_with_a_receipt(
     again.stop()
 
 
+def test_a_crash_between_two_cluster_yamls_leaves_the_older_in_force_and_no_trace_on_main(home: Path) -> None:
+    app = App(home / "conf", SystemClock())
+    core = app.core
+    first = core.record(via="watch").head or ""
+    then = core.cluster
+    text = (home / "conf/cluster.yaml").read_text().replace("areas:\n", "areas:\n  late: {paths: [/etc/late]}\n")
+    (home / "root/etc/late").write_text("late")
+    (home / "conf/cluster.yaml").write_text(text)
+    core.record(via="watch")
+    head = core.record(via="watch").head
+    order = Order("j1", "rollback", first, then, core.areas(then), ("app", "cluster"), known=core.areas(then))
+    core.engine.parts.files.checkpoint = kill
+    with pytest.raises(Killed):
+        core.engine.run(order, Steps("j1", core.clock, lambda _step: None))
+    assert (home / "conf/cluster.yaml").read_text() != text
+    app.stop()
+    again = App(home / "conf", SystemClock())
+    assert "late" not in again.core.cluster.areas, "what the crash left on the disk was loaded"
+    again.start()
+    assert "late" in again.core.cluster.areas
+    assert (home / "conf/cluster.yaml").read_text() == text
+    assert again.core.recorder.head() == head
+    again.stop()
+
+
 def test_reload_takes_over_node_yaml_and_refuses_what_only_a_restart_can(home: Path, app: App) -> None:
     node = home / "conf/node.yaml"
     text = node.read_text()

@@ -35,6 +35,16 @@ def say(process: str, text: str) -> None:
 
 
 class _Lines(logging.Formatter):
+    """No text of a peer or of a file makes a line of its own, or steers a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = "".join(
+            char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode("ascii")
+            for char in record.getMessage()
+        )
+        shown = logging.makeLogRecord({**record.__dict__, "msg": message, "args": None})
+        return super().format(shown)
+
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         return rfc3339(datetime.fromtimestamp(record.created, UTC))
 

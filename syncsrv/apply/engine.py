@@ -205,6 +205,10 @@ class Engine:
                 step.say(drift or "the disk still equals the planned result")
         except SyncsrvError as error:
             return settle.put_back(parts, record, steps, error, written=written)
+        except Exception:  # a bug must not leave half of it written; the top of the job logs it
+            bug = CannotApplyError("cannot go on: a bug in syncsrv")
+            settle.put_back(parts, record, steps, bug, written=written)
+            raise
         reason = prepare.describe(plan) + (f"; {drift}" if drift else "")
         try:
             with steps.step("known-good"):

@@ -17,7 +17,7 @@ from syncsrv.plan.areas import CLUSTER_AREA
 from syncsrv.plan.diff import Difference, compare, restrict
 from syncsrv.plan.guards import Fired, Guard
 from syncsrv.plan.make import Obstacle, Plan, Wanted, allowed_tops, make_plan
-from syncsrv.plan.tree import Entry, Kind, show_path
+from syncsrv.plan.tree import Entry, Kind, is_below, show_path
 from syncsrv.plan.words import SHOWN, listed
 from syncsrv.services.order import concerned
 
@@ -51,6 +51,7 @@ def plan(parts: Parts, order: Order) -> Planned:
             "cannot apply: cluster.yaml has overrides, and this version does not know how to apply them",
             "take `overrides:` out of cluster.yaml, or exclude the files that differ from node to node",
         )
+    _refuse_outside(parts, order)
     live = recorder.scan(order.areas.restricted(order.chosen))
     # What the master calls by a number may have a name here: compared is what would stand on this disk.
     parts.files.owners.forget()
@@ -90,6 +91,23 @@ def plan(parts: Parts, order: Order) -> Planned:
             "; ".join(refusals[:SHOWN]), "put that right, then repeat; nothing was changed, and --force does not help"
         )
     return Planned(made, tuple(drifted))
+
+
+def _refuse_outside(parts: Parts, order: Order) -> None:
+    """What this node does not let itself be written is not read for another one either."""
+    allowed = allowed_tops(parts.node.allow)
+    outside = [
+        f"{show_path(top)} (area {name})"
+        for name in order.chosen
+        if name != CLUSTER_AREA
+        for top in order.areas.tops(name)
+        if not any(is_below(top, one) for one in allowed)
+    ]
+    if outside and order.kind == "sync":
+        raise CannotApplyError(
+            f"cannot write {listed(outside)}: node.yaml of this node allows {', '.join(parts.node.allow)} only",
+            "extend `allow` there if it is meant, or leave the area out with --area; no guard can force this",
+        )
 
 
 def describe(made: Plan) -> str:

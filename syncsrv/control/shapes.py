@@ -460,5 +460,10 @@ class PersonRecord:
 
 @dataclass(frozen=True, slots=True)
 class PeopleReply:
-    digest: str
+    """A master's people for one backup; see core/following.py for the signature."""
+
+    node: str
+    receiver: str
+    serial: int
     people: tuple[PersonRecord, ...]
+    signature: str = ""

@@ -102,7 +102,7 @@ _TABLE = (
     Verb("user-token", UserRequest, TokenReply, "admin", _HERE),
     Verb("reload", Empty, Empty, "admin", frozenset({Door.LOCAL})),
     Verb("facts", FactsRequest, Facts, "viewer", _PEERS),
-    Verb("people", Empty, PeopleReply, "viewer", _PEERS),
+    Verb("people", Empty, PeopleReply, "operator", _PEERS),
     Verb("fetch", FetchRequest, FetchReply, "viewer", _PEERS, streams=True),
     Verb("pull", PullRequest, JobStarted, "operator", _PEERS),
 )

@@ -22,7 +22,7 @@ from syncsrv.control.shapes import NodeResult, PullRequest, SyncRequest
 from syncsrv.core.fetch import fetched
 from syncsrv.core.jobs import Job
 from syncsrv.core.mains import remember_main
-from syncsrv.core.parts import Core, author, power_of
+from syncsrv.core.parts import Core, author, is_remote, power_of
 from syncsrv.core.receipts import receipt
 from syncsrv.core.state import Applied, SyncState
 from syncsrv.errors import SyncsrvError, UnreachableError, UsageError
@@ -32,7 +32,7 @@ from syncsrv.plan.tree import CLUSTER_PATH
 from syncsrv.plan.verdict import Last
 from syncsrv.plan.words import counted, listed
 from syncsrv.store.exchange import tips
-from syncsrv.store.tags import BadTagError, SyncTag, verify_tag
+from syncsrv.store.tags import BadTagError, SyncTag, by_number, verify_tag
 from syncsrv.version import __version__
 
 TAGS = "refs/tags/"
@@ -197,7 +197,7 @@ def _take(
         fired=_fired(core, cluster, tag, theirs),
         force=frozenset(request.force),
         power=power_of(caller),
-        remote=caller.node is not None,
+        remote=is_remote(caller),
         dry_run=request.dry_run,
         restart_all=request.restart_all,
     )
@@ -221,7 +221,7 @@ def _fetch(core: Core, offer: Offer, job: Job, steps: Steps) -> tuple[str, str, 
 
 def _newest_here(core: Core, offer: Offer, say: object, error: UnreachableError) -> tuple[str, str, str]:
     """The master is away: the newest tag that was verified here."""
-    known = sorted(core.store.refs(TAGS + "sync/").items())
+    known = sorted(core.store.refs(TAGS + "sync/").items(), key=lambda item: by_number(item[0]))
     if offer.tag:
         known = [(ref, tag_object) for ref, tag_object in known if tag_object == offer.tag_object]
     if not known:

@@ -43,7 +43,7 @@ def facts(core: Core, request: FactsRequest) -> Facts:
         vips=(),
         demotion=Demotion(),
         pending=_behind(core, us.head.commit, request.applied) if us.head and us.role is Role.MASTER else None,
-        people=core.people.shared().digest if us.role is Role.MASTER else "",
+        people=core.people.digest() if us.role is Role.MASTER else "",
     )
 
 
@@ -136,8 +136,13 @@ def _pending(core: Core, head: str) -> dict[str, Pending]:
     }
 
 
+def _is_commit(core: Core, object_id: str) -> bool:
+    return core.store.has(object_id) and core.store.kind(object_id) == "commit"
+
+
 def _behind(core: Core, head: str, applied: Mapping[str, str]) -> Pending:
-    """What a node has not that has these commits applied in its areas."""
+    """What a node has not that has these commits applied in its areas; what is no commit here was never applied."""
+    applied = {area: commit for area, commit in applied.items() if _is_commit(core, commit)}
     areas = core.areas()
     since: dict[str, list[str]] = {}
     for area in areas.names:

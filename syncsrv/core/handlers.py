@@ -10,11 +10,13 @@ from syncsrv.config.model import Role
 from syncsrv.control import shapes
 from syncsrv.control.dispatch import Call, Caller, Handler, Streamed
 from syncsrv.core import actions, backup, facts, master, rollback, views
+from syncsrv.core.following import signed
 from syncsrv.core.parts import Core, author
 from syncsrv.errors import UsageError
 from syncsrv.plan.guards import refuse_unknown
 from syncsrv.plan.tree import is_below, show_path, tree_path
 from syncsrv.store.exchange import closure
+from syncsrv.store.tags import by_number
 from syncsrv.version import __version__
 
 LONGEST_WAIT_S = 5.0
@@ -43,7 +45,7 @@ class Handlers:
             "services": lambda caller, request, call: actions.services(self._core, request, caller),
             "act": lambda caller, request, call: shapes.JobStarted(actions.act(self._core, request, caller).id),
             "fetch": self._fetch,
-            "people": lambda caller, request, call: self._core.people.shared(),
+            "people": self._people,
             "user-list": lambda caller, request, call: self._users(),
             "user-add": self._user_add,
             "user-remove": self._user_remove,
@@ -100,7 +102,7 @@ class Handlers:
         head = self._core.recorder.head()
         name, wanted = "", head
         if request.want == "tag":
-            tags = dict(sorted(store.refs("refs/tags/sync/").items()))
+            tags = dict(sorted(store.refs("refs/tags/sync/").items(), key=lambda item: by_number(item[0])))
             known = {value: ref.removeprefix("refs/tags/") for ref, value in tags.items()}
             known.update(dict.fromkeys(store.refs(JOB_REFS).values(), ""))
             wanted = request.tag_object or (list(tags.values())[-1] if tags else None)
@@ -115,6 +117,13 @@ class Handlers:
         reply = shapes.FetchReply(name, wanted or "", head, __version__)
         chunks: Iterator[bytes] = iter(closure(store, [wanted], haves)) if wanted else iter(())
         return Streamed(reply, chunks)
+
+    def _people(self, caller: Caller, request: shapes.Empty, call: Call) -> shapes.PeopleReply:
+        core = self._core
+        if core.role is not Role.MASTER or caller.node is None:
+            raise UsageError(f"cannot send the people of {core.node}: its role is backup", "ask the master")
+        serial = int(core.clock.utc().timestamp() * 1000)
+        return signed(core.people.shared(), core.node, caller.node, serial, core.signer)
 
     def _users(self) -> shapes.UsersReply:
         return shapes.UsersReply(self._core.people.listed())

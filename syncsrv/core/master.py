@@ -29,7 +29,7 @@ from syncsrv.plan.tree import CLUSTER_PATH, show_path
 from syncsrv.plan.verdict import Last
 from syncsrv.plan.words import listed
 from syncsrv.store.signing import fingerprint
-from syncsrv.store.tags import BadTagError, make_tag, read_tag, verify_tag
+from syncsrv.store.tags import BadTagError, by_number, make_tag, read_tag, verify_tag
 
 TAGS = "refs/tags/"
 ASK_S = 10.0
@@ -213,7 +213,9 @@ def _cluster_at(core: Core, commit: str) -> Cluster:
 
 def _tag_of(core: Core, rev: str | None, commit: str, areas: tuple[str, ...]) -> Released | None:
     """A tag that this commit already has with the same areas; ``--rev`` may name one, which then has to be sound."""
-    for ref, tag_object in sorted(core.store.refs("refs/tags/sync/").items(), reverse=True):
+    for ref, tag_object in sorted(
+        core.store.refs("refs/tags/sync/").items(), key=lambda item: by_number(item[0]), reverse=True
+    ):
         name = ref.removeprefix(TAGS)
         try:
             if read_tag(core.store, tag_object, name).commit != commit:

@@ -17,6 +17,7 @@ from syncsrv.config.model import Cluster, Power, Role
 from syncsrv.control.connection import Stream
 from syncsrv.control.dispatch import Caller
 from syncsrv.control.errors import Body
+from syncsrv.control.verbs import Door
 from syncsrv.core.jobs import Jobs
 from syncsrv.core.lag import Lag
 from syncsrv.core.peers import PeerBook
@@ -30,7 +31,7 @@ from syncsrv.store.history import History
 from syncsrv.store.records import TagRecords
 from syncsrv.store.repo import Store
 from syncsrv.store.signing import Signer, parse_public_line
-from syncsrv.store.tags import BadTagError, SyncTag, read_tag
+from syncsrv.store.tags import BadTagError, SyncTag, by_number, read_tag
 from syncsrv.watch.live import Large, LeftOut
 from syncsrv.watch.scan import own_directories
 
@@ -141,7 +142,7 @@ class Core:
     def tags_here(self) -> tuple[list[SyncTag], list[BadTagError]]:
         """Every sync tag in this repository, oldest first; and why others stand among them that are none."""
         tags, bad = [], []
-        for ref, tag_object in sorted(self.store.refs(TAGS + "sync/").items()):
+        for ref, tag_object in sorted(self.store.refs(TAGS + "sync/").items(), key=lambda item: by_number(item[0])):
             try:
                 tags.append(read_tag(self.store, tag_object, ref.removeprefix(TAGS)))
             except BadTagError as error:
@@ -185,3 +186,8 @@ def author(core: Core, caller: Caller) -> Person | None:
 def power_of(caller: Caller) -> Power:
     """The caller's power as configuration spells it."""
     return Power(caller.power)
+
+
+def is_remote(caller: Caller) -> bool:
+    """Whether the order came from another host: a peer's, or a person's over SSH."""
+    return caller.door not in {Door.LOCAL, Door.WEB}

@@ -99,9 +99,14 @@ class PeerBook:
             thread.join()
 
     def now(self) -> Mapping[str, Heard]:
-        """Every configured peer as last heard."""
+        """Every configured peer as last heard; one that was not heard for too long is away, whoever is to blame."""
+        oldest_at = self._clock.monotonic() - MISSES * (POLL_S + DEADLINE_S)
         with self._lock:
-            return {name: self._book.get(name, Heard()) for name in self._names()}
+            found = {name: self._book.get(name, Heard()) for name in self._names()}
+        return {
+            name: replace(one, misses=max(one.misses, MISSES)) if one.at is not None and one.at < oldest_at else one
+            for name, one in found.items()
+        }
 
     def refresh(self, name: str) -> Heard:
         """Ask one peer now; never with the answer to an earlier question."""
@@ -138,9 +143,15 @@ class PeerBook:
     def _poll(self, name: str) -> None:
         self._ready(READY_S)
         while not self._stop.is_set() and name in self._names():
-            heard = self.refresh(name)
-            if heard.facts is not None and not heard.misses and not self._stop.is_set():
-                self._follow(name, heard.facts)
-            self._stop.wait(POLL_S if heard.facts is not None else FIRST_POLL_S)
+            wait_s = FIRST_POLL_S
+            try:
+                heard = self.refresh(name)
+                wait_s = POLL_S if heard.facts is not None else FIRST_POLL_S
+                if heard.facts is not None and not heard.misses and not self._stop.is_set():
+                    self._follow(name, heard.facts)
+            except Exception:  # the top of a polling thread: its end would show an old answer for ever
+                log.exception("polling %s failed by a bug; it goes on", name)
+                wait_s = POLL_S
+            self._stop.wait(wait_s)
         with self._lock:
             self._book.pop(name, None)

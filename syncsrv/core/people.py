@@ -16,9 +16,12 @@ from pathlib import Path
 
 from syncsrv import durable
 from syncsrv.config.model import Power
-from syncsrv.control.shapes import PeopleReply, PersonRecord, UserInfo
+from syncsrv.control.shapes import PersonRecord, UserInfo
 from syncsrv.errors import DamagedError, UsageError
 from syncsrv.store.signing import parse_public_line
+
+ADMIN = "admin"
+"""The user that init makes on each node; never overwritten, never sent."""
 
 _NAME = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
 
@@ -131,23 +134,31 @@ class People:
         """Every listed key with its person."""
         return {parse_public_line(line): (user.name, user.role) for user in self._sorted() for line in user.keys}
 
-    def shared(self) -> PeopleReply:
-        """What a backup may take over: everybody, without tokens."""
-        people = tuple(user.record() for user in self._sorted())
-        text = json.dumps([asdict(one) for one in people], sort_keys=True)
-        return PeopleReply(hashlib.sha256(text.encode()).hexdigest(), people)
+    def shared(self) -> tuple[PersonRecord, ...]:
+        """Whom a backup may take over: everybody without tokens, but for the admin that each node has of its own."""
+        return tuple(user.record() for user in self._sorted() if user.name != ADMIN)
 
-    def take_over(self, people: tuple[PersonRecord, ...]) -> None:
-        """Become the master's list, but for those who were made here."""
+    def digest(self) -> str:
+        """Changes when ``shared`` does."""
+        text = json.dumps([asdict(one) for one in self.shared()], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def take_over(self, people: tuple[PersonRecord, ...], most: Power) -> None:
+        """Become the master's list, but for those who were made here.
+
+        Args:
+            people: the master's.
+            most: what the master may have done here; nobody whom it sends may more.
+
+        Raises:
+            UsageError: a record is none; nothing is taken over then.
+        """
         with self._lock:
             users = {name: user for name, user in self._users.items() if user.local}
             for one in people:
-                if one.name in users or not _NAME.fullmatch(one.name):
-                    continue
                 before = self._users.get(one.name)
-                users[one.name] = User(
-                    one.name, Power(one.role), one.password_hash, one.keys, before.tokens if before else (), local=False
-                )
+                taken = _checked(one, most, before.tokens if before else ())
+                users.setdefault(one.name, taken)
             if users != self._users:
                 self._save(users)
 
@@ -194,10 +205,22 @@ class People:
         return {user.name: user for user in raw}
 
 
+def _checked(one: PersonRecord, most: Power, tokens: tuple[str, ...]) -> User:
+    if not _NAME.fullmatch(one.name) or one.role not in {power.value for power in Power}:
+        raise UsageError(
+            "cannot take over the master's people: a name or a role is none", "see `syncsrv user list` there"
+        )
+    for line in one.keys:
+        parse_public_line(line)
+    order = list(Power)
+    role = order[min(order.index(Power(one.role)), order.index(most))]
+    return User(one.name, role, one.password_hash, one.keys, tokens, local=False)
+
+
 def create_admin(state_dir: Path) -> str:
     """Make the local user ``admin`` with a random password, and return the password; init shows it once."""
     password = secrets.token_urlsafe(12)
-    People(state_dir).add("admin", Power.ADMIN.value, password, None)
+    People(state_dir).add(ADMIN, Power.ADMIN.value, password, None)
     return password
 
 

@@ -17,7 +17,7 @@ from syncsrv.config.model import Cluster
 from syncsrv.control.dispatch import Caller
 from syncsrv.control.shapes import NodeResult, RollbackRequest
 from syncsrv.core.jobs import Job
-from syncsrv.core.parts import Core, author, power_of
+from syncsrv.core.parts import Core, author, is_remote, power_of
 from syncsrv.core.receipts import receipt
 from syncsrv.errors import SyncsrvError, UsageError
 from syncsrv.plan import guards
@@ -25,6 +25,7 @@ from syncsrv.plan.areas import CLUSTER_AREA
 from syncsrv.plan.tree import CLUSTER_PATH
 from syncsrv.plan.verdict import Last
 from syncsrv.plan.words import listed
+from syncsrv.store.tags import verify_tag
 
 
 def rollback(core: Core, request: RollbackRequest, caller: Caller) -> Job:
@@ -34,6 +35,7 @@ def rollback(core: Core, request: RollbackRequest, caller: Caller) -> Job:
         UsageError: no such revision or area.
     """
     commit = core.store.resolve(request.rev)
+    _require_own(core, commit)
     then = _cluster_at(core, commit)
     known = (*then.areas, CLUSTER_AREA)
     for name in request.areas:
@@ -57,6 +59,25 @@ def rollback(core: Core, request: RollbackRequest, caller: Caller) -> Job:
         return {core.node: _work(core, request, caller, job, commit, then, cluster, chosen)}
 
     return core.jobs.start("rollback", caller.label, core.node, work)
+
+
+def _require_own(core: Core, commit: str) -> None:
+    """Only what was live here, or what a pinned node signed as a tag, may become live again (DESIGN law 8).
+
+    The repository holds more: what peers' main reaches is there for comparing, and nobody has signed it.
+    """
+    head = core.recorder.head()
+    if head is not None and any(info.id == commit for info in core.store.first_parents(head)):
+        return
+    for tag in core.tags_here()[0]:
+        if tag.commit == commit:
+            verify_tag(core.store, tag.object_id, tag.name, core.keys())
+            core.tags.check(tag.name, tag.object_id, tag.signer)
+            return
+    raise UsageError(
+        f"cannot roll back to {commit[:10]}: it was never live on {core.node} and no sync tag names it",
+        "`syncsrv log` shows what was live here; to take something else, tag it on the master and synchronize",
+    )
 
 
 def _work(
@@ -89,7 +110,7 @@ def _work(
         fired=(changed_commands,) if changed_commands else (),
         force=frozenset(request.force),
         power=power_of(caller),
-        remote=caller.node is not None,
+        remote=is_remote(caller),
         dry_run=request.dry_run,
     )
     try:

@@ -46,7 +46,7 @@ class SyncState:
     @property
     def newest(self) -> Applied | None:
         """What was applied last, by the tag's number."""
-        return max(self.applied.values(), key=lambda one: one.tag, default=None)
+        return max(self.applied.values(), key=lambda one: (len(one.tag), one.tag), default=None)
 
 
 class StateFile:

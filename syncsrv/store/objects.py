@@ -10,6 +10,7 @@ ref calls first. What is read is compared with its id.
 from __future__ import annotations
 
 import os
+import re
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,6 +34,8 @@ from syncsrv.store.packs import Packs, PackWriter
 
 LOOSE_AT_MOST = 64
 """Objects that are written as files of their own; more at once become a pack."""
+
+_ID = re.compile(r"[0-9a-f]{40}")
 
 _HELD_AT_MOST = 4 * 1024 * 1024
 _TOGETHER = 8
@@ -96,6 +99,8 @@ class Objects:
         self._threads = ThreadPoolExecutor(_TOGETHER, thread_name_prefix="fsync")
 
     def has(self, object_id: str) -> bool:
+        if not _ID.fullmatch(object_id):  # a peer's word becomes a path below
+            return False
         with self._lock:
             if object_id in self._waiting:
                 return True
@@ -111,6 +116,8 @@ class Objects:
             MissingObjectError: there is none.
             DamagedObjectError: it is not what its id says.
         """
+        if not _ID.fullmatch(object_id):
+            raise MissingObjectError(object_id[:64], "that is no object's id")
         with self._lock, writing(self._repository):
             held = self._waiting.get(object_id)
         if held is not None:

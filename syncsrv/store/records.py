@@ -80,7 +80,8 @@ class TagRecords:
             if self._tags.get(name, {}).get(signer) == object_id:
                 return
             tags = {**self._tags, name: {**self._tags.get(name, {}), signer: object_id}}
-            self._save(max(self._highest, _number(name)), tags)
+            number = _number(name)
+            self._save(max(self._highest, number if number < _BELIEVED else 0), tags)
 
     def saw(self, names: Iterable[str]) -> None:
         """Take note of the names of tags that some node has, whatever they are worth: their numbers are used up.

@@ -29,6 +29,11 @@ _SIGNATURE = re.compile(rb"^-----BEGIN (SSH SIGNATURE|PGP SIGNATURE|PGP MESSAGE|
 _FAR = 253_402_300_799
 
 
+def by_number(name: str) -> tuple[int, str]:
+    """Orders names (or refs) of sync tags by their number, however many digits that has."""
+    return len(name), name
+
+
 class BadTagError(SyncsrvError):
     """A tag is not one that may be applied. Never forcible."""
 

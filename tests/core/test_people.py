@@ -74,26 +74,47 @@ def test_a_backup_takes_over_all_but_tokens_and_never_what_was_made_here(tmp_pat
     master.add("admin", "admin", "the master's", None)
     master.add("alice", "operator", "pw", line)
     master.new_token("alice")
-    backup.take_over(master.shared().people)
+    backup.take_over(master.shared(), Power.ADMIN)
     found = {user.name: user for user in backup.listed()}
     assert (found["alice"].local, found["alice"].tokens, found["alice"].keys) == (False, 0, (line,))
     assert found["admin"].local, "the local admin stays"
-    hashes = {one.name: one.password_hash for one in backup.shared().people}
-    assert hashes["admin"] != {one.name: one.password_hash for one in master.shared().people}["admin"]
+    assert "admin" not in {one.name for one in master.shared()}, "each node has an admin of its own"
     master.remove("alice")
-    backup.take_over(master.shared().people)
+    backup.take_over(master.shared(), Power.ADMIN)
     assert [user.name for user in backup.listed()] == ["admin"], "who is removed there is removed here"
 
 
 def test_the_digest_changes_with_the_people_and_only_then(tmp_path: Path) -> None:
     people = People(tmp_path)
     people.add("alice", "viewer", None, None)
-    before = people.shared().digest
-    assert people.shared().digest == before
+    before = people.digest()
+    assert people.digest() == before
     people.new_token("alice")
-    assert people.shared().digest == before, "tokens stay here"
+    assert people.digest() == before, "tokens stay here"
     people.set_password("alice", "x")
-    assert people.shared().digest != before
+    assert people.digest() != before
+
+
+def test_nobody_gets_more_power_than_the_pin_of_the_master_has(tmp_path: Path) -> None:
+    people = People(tmp_path)
+    people.take_over((PersonRecord("eve", "admin", "", ()), PersonRecord("bob", "viewer", "", ())), Power.OPERATOR)
+    assert {user.name: user.role for user in people.listed()} == {"eve": "operator", "bob": "viewer"}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        PersonRecord("../x", "viewer", "", ()),
+        PersonRecord("bob", "root", "", ()),
+        PersonRecord("bob", "viewer", "", ("garbage",)),
+    ],
+)
+def test_one_bad_record_takes_nothing_over_and_keeps_the_keys_readable(tmp_path: Path, record: PersonRecord) -> None:
+    people = People(tmp_path)
+    with pytest.raises(SyncsrvError):
+        people.take_over((PersonRecord("alice", "viewer", "", ()), record), Power.ADMIN)
+    assert people.listed() == ()
+    assert people.keys() == {}
 
 
 @pytest.mark.parametrize("text", ["", "[", "{}", '[{"name": "x"}]', '[{"name":1}]', json.dumps([1])])
@@ -109,7 +130,7 @@ def test_a_damaged_file_is_named_with_a_remedy(tmp_path: Path, text: str) -> Non
 
 def test_a_user_of_the_master_is_changed_there(tmp_path: Path) -> None:
     people = People(tmp_path)
-    people.take_over((PersonRecord("bob", "viewer", "", ()),))
+    people.take_over((PersonRecord("bob", "viewer", "", ()),), Power.ADMIN)
     with pytest.raises(UsageError, match="cannot remove bob here: the user comes from the master"):
         people.remove("bob")
     with pytest.raises(UsageError, match="cannot set the password of bob here"):

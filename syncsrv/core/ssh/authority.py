@@ -127,6 +127,8 @@ class Authority:
         """
         if len(exchange_hash) not in HASH_SIZES:
             raise NotSignedError(f"{len(exchange_hash)} bytes are no exchange hash")
+        if exchange_hash.startswith(_SSHSIG):
+            raise NotSignedError("this would be a signature over a file")
         with self._lock:
             self._served.add(exchange_hash, self._clock.monotonic())
         return self._signer.sign_raw(exchange_hash)

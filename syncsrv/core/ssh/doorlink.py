@@ -44,7 +44,7 @@ from syncsrv.control.verbs import Door
 from syncsrv.control.waiting import NoAnswerError
 from syncsrv.core.ssh.authority import Authority, NotAdmittedError
 from syncsrv.core.ssh.gitserve import GitPipes
-from syncsrv.errors import SyncsrvError
+from syncsrv.errors import DeniedError, SyncsrvError
 
 log = logging.getLogger(__name__)
 
@@ -341,6 +341,8 @@ class DoorLink:
 
     def _open_git(self, caller: Caller, request: OpenGit, call: Call) -> Empty:
         principal = self._attached(caller).authority.redeem(request.ticket)
+        if principal.caller.door is not Door.PERSON:
+            raise DeniedError("cannot serve Git to a node: it is for people with a listed key")
         pipes = self._git(request.command, request.protocol)
         log.info("%s: %r", principal.caller.label, request.command[:60])
         call.reply_fds.extend(pipes.all())

@@ -103,6 +103,14 @@ def test_a_peer_that_signs_a_session_of_ours_is_admitted_as_that_peer(world: Wor
     assert authority.redeem(ticket) == principal
 
 
+def test_no_signature_over_a_file_comes_out_of_a_key_exchange(world: World) -> None:
+    """With a namespace of four letters and SHA-256 what SSHSIG signs has 64 bytes, as a hash may have."""
+    blob = b"SSHSIG" + string(b"file") + string(b"") + string(b"sha256") + string(bytes(32))
+    assert len(blob) == 64
+    with pytest.raises(NotSignedError, match="signature over a file"):
+        world.authority().sign_kex(blob)
+
+
 def test_a_person_is_admitted_under_any_user_name_with_the_role_of_the_list(world: World) -> None:
     authority = world.authority()
     authority.sign_kex(H)

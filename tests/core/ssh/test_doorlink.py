@@ -17,7 +17,7 @@ from syncsrv.control.frames import close_fds
 from syncsrv.control.serve import Server
 from syncsrv.control.shapes import Empty
 from syncsrv.control.verbs import Door
-from syncsrv.core.ssh.authority import Authority, Keys, Pin
+from syncsrv.core.ssh.authority import Authority, Keys, PersonKey, Pin
 from syncsrv.core.ssh.doorlink import MAX_STREAMS, DoorAwayError, DoorLink
 from syncsrv.core.ssh.gitserve import GitPipes, GitRefusedError
 from syncsrv.core.ssh.usedlogins import UsedLogins
@@ -242,7 +242,11 @@ def test_streams_of_one_ticket_are_bounded_and_those_that_ended_do_not_count(cor
 
 def test_git_pipes_travel_and_a_refusal_is_a_sentence(core: Core) -> None:
     door = core.door()
-    good = ticket(core, door)
+    with pytest.raises(SyncsrvError, match="for people with a listed key"):
+        ask(door, "open-git", ticket=ticket(core, door), command="git-upload-pack '/config'", protocol="")
+    peer = core.peer.public_blob
+    core.keys = Keys({}, {peer: PersonKey("alice", peer, "viewer")})
+    good = ticket(core, door, b"another session".ljust(32, b"."))
     answer = ask(door, "open-git", ticket=good, command="git-upload-pack '/config'", protocol="version=2")
     assert len(answer.fds) == 4
     close_fds(answer.fds)

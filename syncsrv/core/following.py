@@ -1,0 +1,89 @@
+"""A backup has its master's people too: sent signed by the master, since the door between could say anything.
+
+The signature names both nodes and a number that only grows, so that a list is good for one node, and an old one is
+not good again. The receiver decides how much of it counts: nobody gets more power than the pin of the master has.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from syncsrv import durable
+from syncsrv.config.model import Peer, Power
+from syncsrv.control.shapes import PeopleReply, PersonRecord
+from syncsrv.errors import SyncsrvError
+from syncsrv.store.signing import BadSignatureError, Signer, parse_public_line, verify_sshsig
+
+NAMESPACE = "syncsrv-people"
+"""Other than Git's: a signature over people is none over a tag."""
+
+
+class NotTakenError(SyncsrvError):
+    """What came is not the master's list for this node."""
+
+    code = "people-not-taken"
+
+    def __init__(self, peer: str, why: str) -> None:
+        super().__init__(
+            f"cannot take over the people of {peer}: {why}", f"compare `syncsrv key` on {peer} with node.yaml here"
+        )
+
+
+def signed(people: tuple[PersonRecord, ...], node: str, receiver: str, serial: int, signer: Signer) -> PeopleReply:
+    """The list for one backup.
+
+    Args:
+        people: to be taken over.
+        node: the master.
+        receiver: the backup.
+        serial: higher than that of every earlier list.
+        signer: the master's key.
+    """
+    reply = PeopleReply(node, receiver, serial, people)
+    return replace(reply, signature=signer.sshsig(_payload(reply), NAMESPACE).decode())
+
+
+def believed(reply: PeopleReply, name: str, peer: Peer, here: str, serials: Path) -> tuple[PersonRecord, ...]:
+    """The list, if the pinned master made it for this node and it is newer than the last.
+
+    Args:
+        reply: what came.
+        name: of the peer that it came from.
+        peer: its pin.
+        here: this node.
+        serials: file in which the last number of each peer is kept.
+
+    Raises:
+        NotTakenError: it is not to be believed, or the peer may not say who may come in.
+    """
+    if peer.may is Power.VIEWER:
+        raise NotTakenError(name, "node.yaml lets it view only (`may: viewer`)")
+    try:
+        blob = verify_sshsig(reply.signature.encode(), _payload(reply), NAMESPACE)
+    except BadSignatureError as error:
+        raise NotTakenError(name, f"its signature is not good ({error.why})") from error
+    if blob != parse_public_line(peer.key):
+        raise NotTakenError(name, "it is signed by another key")
+    if (reply.node, reply.receiver) != (name, here):
+        raise NotTakenError(name, f"it was made by {reply.node} for {reply.receiver}")
+    known = _load(serials)
+    if reply.serial <= known.get(name, 0):
+        raise NotTakenError(name, "it is older than the last one; see whether the clock there was set back")
+    durable.write(serials, json.dumps({**known, name: reply.serial}).encode())
+    return reply.people
+
+
+def _payload(reply: PeopleReply) -> bytes:
+    return json.dumps(asdict(replace(reply, signature="")), sort_keys=True).encode()
+
+
+def _load(path: Path) -> dict[str, int]:
+    try:
+        raw = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        return {}  # damage costs one replay at worst, of a list that the master did sign
+    return {name: serial for name, serial in raw.items() if isinstance(serial, int)} if isinstance(raw, dict) else {}

@@ -41,6 +41,7 @@ class Order:
         known: for a rollback the areas as the target drew them: what lies outside them is left alone.
         left: per chosen area the commit of this node's main that the last sync made; absent where none did.
         brought: likewise the commit of the tag that it applied; what only this node had then is not in it.
+        first: nothing was ever applied here: every command of ``cluster`` is shown instead of what differs.
         exact: the result has what the target has and nothing else, whatever ``extra`` says: the target was live here.
         fired: guards that the caller has found already (version, older, commands).
         force: guards that the operator overrides.
@@ -57,6 +58,7 @@ class Order:
     known: Areas | None = None
     left: Mapping[str, str] = field(default_factory=dict)
     brought: Mapping[str, str] = field(default_factory=dict)
+    first: bool = False
     exact: bool = False
     rev: str = ""
     tag: str | None = None

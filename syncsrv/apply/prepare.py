@@ -5,6 +5,7 @@ Both come from the same plan; so a preview cannot promise what the run does not 
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from syncsrv.apply.order import CannotApplyError, Order, Outcome, Parts, overridden
@@ -140,6 +141,10 @@ def guard(parts: Parts, order: Order, planned: Planned, steps: Steps) -> Outcome
         standing = [one for one in fired if not overridden(one.guard, order, parts.node.commands == "pinned")]
         for one in fired:
             step.say(f"{one.guard}{'' if one in standing else ' (overridden)'}: {one.saw}")
+        argvs = guards.commands_of(order.cluster) if order.first else {}
+        if argvs:
+            said = (f"{key}: {shlex.join(argv)}" for key, argv in sorted(argvs.items()))
+            step.say("\n  ".join(("the first sync brings these commands, which run as root on this node:", *said)))
         if not standing:
             return None
         step.result = "failed"

@@ -187,6 +187,7 @@ def _take(
         cluster=cluster,
         areas=core.areas(cluster),
         chosen=chosen,
+        first=core.state.now.newest is None,
         left={name: one.result for name, one in core.state.now.applied.items() if name in chosen},
         brought={name: one.commit for name, one in core.state.now.applied.items() if name in chosen},
         tag=tag.name,

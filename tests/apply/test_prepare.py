@@ -218,3 +218,16 @@ def test_whose_force_counts(
     order = sync(node, tagged(node, {}), power=power, remote=remote, force=frozenset({guard.value}))
     assert overridden(guard, order, pinned) is counts
     assert not overridden(guard, replace(order, force=frozenset()), pinned)
+
+
+def test_the_first_sync_shows_every_command_that_it_brings(node: Running) -> None:
+    text = CLUSTER.replace("areas:\n", "areas:\n  own: {paths: [/etc/own], check: [grep, -q, 'a b', x]}\n", 1)
+    target = tagged(node, {".syncsrv/cluster.yaml": file(node.store, text)})
+    order = sync(node, target, first=True, dry_run=True)
+    order = replace(order, cluster=node.parts.read_cluster(text.encode()))
+    assert node.run(order).result == "done"
+    said = node.step("guards").output
+    assert said.startswith("the first sync brings these commands, which run as root on this node:\n  ")
+    assert "areas.own.check: grep -q 'a b' x" in said.splitlines()[1]
+    node.run(replace(order, job="job-2", first=False))
+    assert [step.output for step in node.steps if step.name == "guards"] == [said, ""]

@@ -87,6 +87,9 @@ class Engine:
         failed = settle.restart_all(self.parts, order.cluster, steps) if order.restart_all else ""
         if failed:
             return Outcome("failed", failed, "`syncsrv services` shows how they are", commit=head)
+        store = self.parts.recorder.store
+        if store.ref(settle.KNOWN_GOOD) is None:  # a first sync that finds everything equal: that is what is good
+            store.move_ref(settle.KNOWN_GOOD, head, None)
         return Outcome("unchanged", "everything was equal already", commit=head)
 
     def _apply(self, order: Order, plan: Plan, steps: Steps) -> Outcome:

@@ -12,7 +12,7 @@ from syncsrv.control.dispatch import Call, Caller, Handler, Streamed
 from syncsrv.core import actions, backup, facts, master, rollback, views
 from syncsrv.core.following import signed
 from syncsrv.core.parts import Core, author
-from syncsrv.errors import UsageError
+from syncsrv.errors import DeniedError, UsageError
 from syncsrv.plan.guards import refuse_unknown
 from syncsrv.plan.tree import is_below, show_path, tree_path
 from syncsrv.store.exchange import closure
@@ -58,6 +58,9 @@ class Handlers:
         return self._core.jobs.get(request.job).follow(request.after, min(request.wait_s, LONGEST_WAIT_S))
 
     def _abort(self, caller: Caller, request: shapes.JobRequest, call: Call) -> shapes.JobReply:
+        asked_by = self._core.jobs.get(request.job).requested_by
+        if caller.node is not None and asked_by != caller.node and not asked_by.endswith(f" via {caller.node}"):
+            raise DeniedError(f"cannot abort job {request.job}: {asked_by} asked for it", "abort it on the node itself")
         return self._core.jobs.abort(request.job, caller.label).follow(request.after, 0.0)
 
     def _commit(self, caller: Caller, request: shapes.CommitRequest, call: Call) -> shapes.CommitReply:

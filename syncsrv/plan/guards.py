@@ -166,7 +166,7 @@ def names_listener(text: bytes, listen: str) -> bool:
     address = address.strip("[]")
     everywhere = address in {"", "::1", "::"} or address.startswith(("127.", "0."))
     words = [port] if everywhere else [port, address]
-    return any(re.search(rb"(?<![\w.:])" + re.escape(word.encode()) + rb"(?![\w.:])", text) for word in words)
+    return any(re.search(rb"(?<![\w.])" + re.escape(word.encode()) + rb"(?![\w.:])", text) for word in words)
 
 
 def lock_out(changes: Iterable[Change], texts: Mapping[bytes, tuple[bytes, bytes]], node: Node) -> Fired | None:

@@ -141,3 +141,9 @@ def test_a_word_that_is_no_guard_is_refused() -> None:
     )
     assert said.value.exit_status == 2
     assert "mass-deletion, " in guards.UnknownGuardError("x").remedy
+
+
+def test_a_listener_written_with_its_address_counts_too() -> None:
+    assert guards.names_listener(b"ip daddr 192.0.2.2:8022 accept", "192.0.2.2:8022")
+    assert guards.names_listener(b"proxy_pass 127.0.0.1:8443;", "127.0.0.1:8443")
+    assert not guards.names_listener(b"proxy_pass 127.0.0.1:18443;", "127.0.0.1:8443")

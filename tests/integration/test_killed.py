@@ -6,7 +6,10 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TypeAlias
 
 import pytest
 
@@ -16,24 +19,25 @@ from tests.support.wait import until
 
 COUNT, FOLDERS = 800, 20
 
+Moment: TypeAlias = Callable[[Node, str], bool]
+"""Whether it has come on a node, to which a sync brings a word."""
+
 
 @pytest.fixture(scope="module")
-def running_lab() -> Iterator[Pair]:
-    with running(prepare=lambda pair: fill(pair.fw1, "first")) as pair:
+def lab() -> Iterator[Pair]:
+    with running(prepare=lambda pair: fill(pair.fw1, "the first")) as pair:
         yield pair
 
 
 @pytest.fixture
-def lab(running_lab: Pair) -> Iterator[Pair]:
-    """Two sound nodes that are equal, before and after."""
-    yield running_lab
-    for node in (running_lab.fw1, running_lab.fw2):
+def word(lab: Pair, request: pytest.FixtureRequest) -> Iterator[str]:
+    """What the test writes into every file of the master; afterwards both nodes are sound and equal again."""
+    new: str = request.node.name
+    fill(lab.fw1, new)
+    yield new
+    for node in (lab.fw1, lab.fw2):
         sound(node)
-        if node.ask("status").status == 0:
-            node.stop()  # a new serve: the old one waits longer each time before it starts core again
-        node.start()
-    until(running_lab.reachable, deadline_s=20, what="the nodes to hear each other")
-    equal(running_lab)
+    equal(lab)
 
 
 def path_of(number: int) -> str:
@@ -49,8 +53,8 @@ def fill(node: Node, word: str) -> None:
         file.write_text(f"{word} {number}\n")
 
 
-def is_new(node: Node, number: int) -> bool:
-    return node.file(path_of(number)).read_text().startswith("next")
+def is_new(node: Node, word: str, number: int) -> bool:
+    return node.file(path_of(number)).read_text().startswith(word)
 
 
 def journal(node: Node) -> str:
@@ -60,28 +64,28 @@ def journal(node: Node) -> str:
         return ""
 
 
-def prepared(node: Node) -> bool:
+def prepared(node: Node, word: str) -> bool:
     return bool(journal(node))
 
 
-def temporaries(node: Node) -> bool:
+def temporaries(node: Node, word: str) -> bool:
     return any(name.startswith(".syncsrv-") for name in os.listdir(node.file("/etc/proxy/many/00")))
 
 
-def first(node: Node) -> bool:
-    return is_new(node, 0)
+def first(node: Node, word: str) -> bool:
+    return is_new(node, word, 0)
 
 
-def third(node: Node) -> bool:
-    return is_new(node, COUNT // 3)
+def third(node: Node, word: str) -> bool:
+    return is_new(node, word, COUNT // 3)
 
 
-def last(node: Node) -> bool:
-    return is_new(node, COUNT - 1)
+def last(node: Node, word: str) -> bool:
+    return is_new(node, word, COUNT - 1)
 
 
-def applied(node: Node) -> bool:
-    return '"phase": "applied"' in journal(node)
+def applied(node: Node, word: str) -> bool:
+    return '"applied"' in journal(node)
 
 
 def synchronizing(node: Node) -> subprocess.Popen[str]:
@@ -89,23 +93,27 @@ def synchronizing(node: Node) -> subprocess.Popen[str]:
     return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
 
 
-def kill_core_when(node: Node, moment: Callable[[Node], bool]) -> None:
-    """Polls without a pause: the moments are milliseconds long."""
+def kill_core_when(node: Node, moment: Callable[[], bool]) -> None:
     (core,) = node.pids("core")
-    while not moment(node):
-        pass
+    catch(moment)
     os.kill(core, signal.SIGKILL)
+
+
+def catch(moment: Callable[[], bool], deadline_s: float = 40) -> None:
+    """Asks without a pause: the moments are milliseconds long."""
+    ends_at = time.monotonic() + deadline_s
+    while not moment():
+        assert time.monotonic() < ends_at, "the moment did not come"
 
 
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("moment", [prepared, temporaries, first, third, last, applied])
-def test_the_backups_core_in_the_middle_of_an_apply(lab: Pair, moment: Callable[[Node], bool]) -> None:
+def test_the_backups_core_in_the_middle_of_an_apply(lab: Pair, word: str, moment: Moment) -> None:
     fw1, fw2 = lab.fw1, lab.fw2
-    fill(fw1, "next")
     fw1.do("commit")
     old, new, tag = listing(fw2.root), listing(fw1.root), fw2.status()["sync"]["applied_tag"]
     command = synchronizing(fw1)
-    kill_core_when(fw2, moment)
+    kill_core_when(fw2, partial(moment, fw2, word))
     until(lambda: fw2.ask("status").status == 0, deadline_s=30, what="core to be there again")
     disk, sync = listing(fw2.root), fw2.status()["sync"]
     assert disk in (old, new), f"neither the old nor the new: {sync}"
@@ -124,16 +132,16 @@ def test_the_backups_core_in_the_middle_of_an_apply(lab: Pair, moment: Callable[
     assert sync["last"]["job"] in fw2.git("log", "-1", "--format=%B", "refs/syncsrv/audit"), "there is a receipt"
     assert (disk == new) is (moment is applied)
     assert "after a crash" in fw2.log.read_text()
+    fw2.stop()  # a new serve: the old one would wait longer each time before it starts core again
+    fw2.start()
 
 
 @pytest.mark.timeout(90)
-def test_all_of_the_backup_as_by_a_power_cut(lab: Pair) -> None:
-    fill(lab.fw1, "next")
+def test_all_of_the_backup_as_by_a_power_cut(lab: Pair, word: str) -> None:
     lab.fw1.do("commit")
     before = listing(lab.fw2.root)
     command = synchronizing(lab.fw1)
-    while not third(lab.fw2):
-        pass
+    catch(partial(third, lab.fw2, word))
     lab.fw2.kill()
     assert listing(lab.fw2.root) != before
     lab.fw2.start()
@@ -142,13 +150,11 @@ def test_all_of_the_backup_as_by_a_power_cut(lab: Pair) -> None:
     command.communicate(timeout=60)
 
 
-def test_the_masters_core_while_the_backup_applies(lab: Pair) -> None:
-    fill(lab.fw1, "next")
+def test_the_masters_core_while_the_backup_applies(lab: Pair, word: str) -> None:
     lab.fw1.do("commit")
     (core,) = lab.fw1.pids("core")
     command = synchronizing(lab.fw1)
-    while not prepared(lab.fw2):
-        pass
+    catch(partial(prepared, lab.fw2, word))
     os.kill(core, signal.SIGKILL)
     error = json.loads(command.communicate(timeout=60)[0])["error"]
     assert (command.returncode, error["code"]) == (1, "core-away")
@@ -159,19 +165,16 @@ def test_the_masters_core_while_the_backup_applies(lab: Pair) -> None:
 
 
 def test_the_masters_core_while_it_commits_many_files(lab: Pair) -> None:
-    head = lab.fw1.git("rev-parse", "main")
-    packs = lab.fw1.repository / "objects" / "pack"
+    head, packs = lab.fw1.git("rev-parse", "main"), lab.fw1.repository / "objects" / "pack"
     before = set(packs.iterdir())
-    (core,) = lab.fw1.pids("core")
-    fill(lab.fw1, "next")
+    fill(lab.fw1, "never committed before")
     argv = [*PROGRAM, "--config", str(lab.fw1.etc), "commit"]
     command = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
-    while set(packs.iterdir()) == before:
-        pass
-    os.kill(core, signal.SIGKILL)
+    kill_core_when(lab.fw1, lambda: set(packs.iterdir()) != before)
     command.wait(60)
     lab.fw1.git("fsck", "--strict")
     until(lambda: lab.fw1.ask("status").status == 0, deadline_s=30, what="core to be there again")
     until(lambda: lab.fw1.git("rev-parse", "main") != head, deadline_s=30, what="the files to be committed")
-    assert lab.fw1.git("show", f"main:{path_of(COUNT - 1)[1:]}") == f"next {COUNT - 1}\n"
+    assert lab.fw1.git("show", f"main:{path_of(COUNT - 1)[1:]}") == f"never committed before {COUNT - 1}\n"
     assert [path for path in packs.iterdir() if path.name.startswith("tmp_")] == []
+    sound(lab.fw1)

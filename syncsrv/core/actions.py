@@ -13,7 +13,7 @@ from syncsrv.control.shapes import JobReply, JobStarted, NodeResult, ServicesRep
 from syncsrv.core.facts import service_info
 from syncsrv.core.jobs import Job
 from syncsrv.core.parts import Core
-from syncsrv.core.receipts import receipt
+from syncsrv.core.receipts import noted
 from syncsrv.errors import UsageError
 from syncsrv.plan.words import listed
 from syncsrv.services.base import Action, ActionResult, Result
@@ -79,16 +79,17 @@ def _work(core: Core, request: ServicesRequest, job: Job) -> Mapping[str, NodeRe
         steps.add(f"{result.action} {result.name}", result.result.value, result.seconds, said)
         steps.check_abort()
 
-    running = core.services()
-    if request.action == "restart-all":
-        results = running.restart_all(tell)
-    else:
-        results = running.act(Action(request.action), request.names, tell)
+    with core.recorder.lock:  # one at a time: an apply makes services load what it has written
+        running = core.services()
+        if request.action == "restart-all":
+            results = running.restart_all(tell)
+        else:
+            results = running.act(Action(request.action), request.names, tell)
     core.read_services()
     failed = [result for result in results if result.result is Result.FAILED]
     reason = "; ".join(result.reason for result in failed)
     outcome = Outcome("failed" if failed else "done", reason, "see its output and log" if failed else "")
-    receipt(core, job, job.kind, outcome, steps)
+    outcome = noted(core, job, job.kind, outcome, steps)
     return {core.node: NodeResult(outcome.result, outcome.reason, outcome.remedy, steps=tuple(steps.done))}
 
 

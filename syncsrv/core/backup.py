@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 
 from syncsrv.apply.journal_format import JobKind, Record
 from syncsrv.apply.order import CannotApplyError, Order, Outcome
@@ -23,7 +24,7 @@ from syncsrv.core.fetch import fetched
 from syncsrv.core.jobs import Job
 from syncsrv.core.mains import remember_main
 from syncsrv.core.parts import Core, author, is_remote, power_of
-from syncsrv.core.receipts import receipt
+from syncsrv.core.receipts import noted
 from syncsrv.core.state import Applied, SyncState
 from syncsrv.errors import SyncsrvError, UnreachableError, UsageError
 from syncsrv.plan import guards
@@ -142,8 +143,8 @@ def _work(core: Core, offer: Offer, request: PullRequest, caller: Caller, job: J
         blocked = isinstance(error, BadTagError)
         outcome = Outcome("failed", error.message, error.remedy)
     if not request.dry_run:
-        _remember(core, job, outcome, blocked=blocked)
-        receipt(core, job, "sync", outcome, steps, tag=job.tag)
+        remember = partial(_remember, core, job, outcome, blocked=blocked)
+        outcome = noted(core, job, "sync", outcome, steps, remember, tag=job.tag)
         core.read_services()
     core.book.refresh(offer.master)
     return NodeResult(outcome.result, outcome.reason, outcome.remedy, outcome.guards, tuple(steps.done))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, replace
 
 from syncsrv.apply.order import Outcome
 from syncsrv.apply.steps import Steps
 from syncsrv.core.jobs import Job
 from syncsrv.core.parts import Core
+from syncsrv.errors import SyncsrvError
 from syncsrv.plan.tree import show_path
 from syncsrv.store.receipts import append_receipt
+
+log = logging.getLogger(__name__)
 
 PATHS_KEPT = 1000
 
@@ -33,3 +38,35 @@ def receipt(core: Core, job: Job, kind: str, outcome: Outcome, steps: Steps, *, 
     subject = f"{kind} {tag or job.id}: {result}"
     with core.store.writer():
         append_receipt(core.store, core.signer, body, subject, core.clock.utc(), core.node)
+
+
+def noted(
+    core: Core,
+    job: Job,
+    kind: str,
+    outcome: Outcome,
+    steps: Steps,
+    remember: Callable[[], object] = lambda: None,
+    *,
+    tag: str | None = None,
+) -> Outcome:
+    """Remember how a run ended, and append its record; where neither can be written, the outcome stands and says so.
+
+    Args:
+        core: of this node.
+        job: the run's.
+        kind: sync, rollback, services.
+        outcome: how it ended.
+        steps: of it.
+        remember: keeps what status shows of it.
+        tag: that it was about.
+    """
+    try:
+        remember()
+        receipt(core, job, kind, outcome, steps, tag=tag)
+    except SyncsrvError as error:
+        log.error("job %s: %s", job.id, error)
+        steps.add("receipt", "warning", output=str(error))
+        told = f"{outcome.reason}; and it is not recorded: {error.message}"
+        return replace(outcome, reason=told, remedy=outcome.remedy or error.remedy)
+    return outcome

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 
 from syncsrv.apply.steps import Steps
 from syncsrv.clock import rfc3339
@@ -11,7 +12,7 @@ from syncsrv.control.shapes import Step
 from syncsrv.core.backup import QUARANTINE
 from syncsrv.core.jobs import Job
 from syncsrv.core.parts import Core
-from syncsrv.core.receipts import receipt
+from syncsrv.core.receipts import noted
 from syncsrv.plan.verdict import Last
 
 log = logging.getLogger(__name__)
@@ -30,9 +31,9 @@ def recover(core: Core) -> None:
         log.warning("after a crash: %s", outcome.reason)
         result = "rolled_back" if outcome.put_back else outcome.result
         last = Last(record.job, result, rfc3339(core.clock.utc()), outcome.reason, outcome.remedy)
-        core.state.change(lambda now: replace(now, last=last))
         job = Job(record.job, record.kind, record.requested_by, rfc3339(record.started_utc))
-        receipt(core, job, record.kind, outcome, steps, tag=record.tag)
+        remember = partial(core.state.change, lambda now: replace(now, last=last))
+        noted(core, job, record.kind, outcome, steps, remember, tag=record.tag)
     for ref, held in core.store.refs(QUARANTINE).items():  # what was fetched then was not believed yet
         core.store.move_ref(ref, None, held)
 

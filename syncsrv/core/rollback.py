@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
 from syncsrv.apply.order import Order, Outcome
 from syncsrv.apply.steps import Steps
@@ -18,7 +19,7 @@ from syncsrv.control.dispatch import Caller
 from syncsrv.control.shapes import NodeResult, RollbackRequest
 from syncsrv.core.jobs import Job
 from syncsrv.core.parts import Core, author, is_remote, power_of
-from syncsrv.core.receipts import receipt
+from syncsrv.core.receipts import noted
 from syncsrv.errors import SyncsrvError, UsageError
 from syncsrv.plan import guards
 from syncsrv.plan.areas import CLUSTER_AREA
@@ -119,13 +120,17 @@ def _work(
     except SyncsrvError as error:
         outcome = Outcome("failed", error.message, error.remedy)
     if not request.dry_run:
-        if outcome.result == "failed":
-            word = "rolled_back" if outcome.put_back else "failed"
-            last = Last(job.id, word, rfc3339(core.clock.utc()), outcome.reason, outcome.remedy)
-            core.state.change(lambda now: replace(now, last=last))
-        receipt(core, job, "rollback", outcome, steps)
+        outcome = noted(core, job, "rollback", outcome, steps, partial(_remember, core, job, outcome))
         core.read_services()
     return NodeResult(outcome.result, outcome.reason, outcome.remedy, outcome.guards, tuple(steps.done))
+
+
+def _remember(core: Core, job: Job, outcome: Outcome) -> None:
+    """Only a failure is a state of the node; what went well is known from what is live."""
+    if outcome.result == "failed":
+        word = "rolled_back" if outcome.put_back else "failed"
+        last = Last(job.id, word, rfc3339(core.clock.utc()), outcome.reason, outcome.remedy)
+        core.state.change(lambda now: replace(now, last=last))
 
 
 def _cluster_at(core: Core, commit: str) -> Cluster:

@@ -135,7 +135,9 @@ def test_however_little_room_the_state_has_an_apply_is_whole_or_not_at_all(lab: 
             if answer.status == 0:
                 assert disk == new
             else:
-                assert "no space left" in ended(answer)["reason"].lower()
+                found = ended(answer)
+                assert "no space left" in found["reason"].lower()
+                assert found["steps"], "how far it came is told though it could not be recorded"
         lab.synced("--force", "drift")
         sound(lab.fw2)
     assert results[0] == "failed"

@@ -34,12 +34,15 @@ def command(settings: Settings) -> None:
     signal.set_wakeup_fd(theirs.fileno())
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
-    app = App(settings.config, SystemClock())
-    app.start()
     try:
-        _until_told(ours, app.reload_if_valid)
+        app = App(settings.config, SystemClock())
+        app.start()
+        try:
+            _until_told(ours, app.reload_if_valid)
+        finally:
+            app.stop()
     finally:
-        app.stop()
+        signal.set_wakeup_fd(-1)  # a signal may still come when the socket has gone
 
 
 def _until_told(signals: socket.socket, reload: object) -> None:

@@ -101,6 +101,7 @@ class _Serve:
             self._supervise()
         finally:
             self._stop()
+            signal.set_wakeup_fd(-1)  # a signal may still come when the socket has gone
         return 0
 
     def _supervise(self) -> None:

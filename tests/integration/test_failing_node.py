@@ -138,7 +138,7 @@ def test_a_good_reload_is_in_force(lab: Pair, edited: Edit) -> None:
     edited(lab.fw2, "node.yaml", "role: backup", "role: backup\nallow: [/srv]")
     lab.fw1.write("/etc/proxy/main.conf", "listen 92\n")
     with untouched(lab.fw2, new_tag=True):
-        ended(lab.fw1.ask("sync"), "/etc/proxy/main.conf", "node.yaml of this node allows /srv only")
+        ended(lab.fw1.ask("sync"), "/etc/proxy", "node.yaml of this node allows /srv only")
     assert lab.fw2.status()["notices"] == []
 
 

@@ -72,8 +72,19 @@ def of_peer(name: str, heard: Heard, us: Known, now: float) -> tuple[Situation, 
         situation = replace(situation, blocked=blocked)
         return situation, verdict(situation)
     pending = us.pending.get(name, Pending((), 0))
-    situation = replace(situation, pending=pending.areas, behind=pending.behind)
+    situation = _of_version(replace(situation, pending=pending.areas, behind=pending.behind), name, facts)
     return situation, verdict(situation)
+
+
+def _of_version(situation: Situation, peer: str, facts: Facts) -> Situation:
+    """Two releases block a sync until somebody says otherwise."""
+    if facts.version == __version__ or situation.blocked is not None:
+        return situation
+    blocked = Sentence(
+        f"{peer} runs syncsrv {facts.version}, this node {__version__}",
+        "install the same version on both, or synchronize with --force version",
+    )
+    return replace(situation, blocked=blocked)
 
 
 def _of_master(name: str, facts: Facts, us: Known) -> Verdict:
@@ -128,9 +139,13 @@ def _no_master(us: Known, book: Mapping[str, Heard]) -> tuple[str, ...]:
 
 
 def _with_master(us: Known, book: Mapping[str, Heard]) -> Situation:
-    """A backup's own situation, with what its master said that it is behind."""
+    """A backup's own situation, with what its master said: what it is behind, and its version."""
     pending = _told(us, book)
-    return replace(us.situation, peers=len(book), pending=pending.areas, behind=pending.behind)
+    situation = replace(us.situation, peers=len(book), pending=pending.areas, behind=pending.behind)
+    for name, heard in book.items():
+        if heard.reachable and heard.facts is not None and heard.facts.role == Role.MASTER:
+            situation = _of_version(situation, name, heard.facts)
+    return situation
 
 
 def _told(us: Known, book: Mapping[str, Heard]) -> Pending:

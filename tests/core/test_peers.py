@@ -11,6 +11,7 @@ from syncsrv.control.shapes import Demotion, Facts
 from syncsrv.core.peers import MISSES, PeerBook
 from syncsrv.errors import UnreachableError
 from syncsrv.plan.verdict import Situation
+from syncsrv.version import __version__
 from tests.support.wait import until
 
 
@@ -18,7 +19,7 @@ def facts(name: str) -> Facts:
     return Facts(
         node=name,
         role="backup",
-        version="1",
+        version=__version__,
         head=None,
         situation=Situation(name),
         areas={},

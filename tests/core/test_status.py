@@ -80,6 +80,18 @@ def test_two_masters_are_blocked() -> None:
     assert "master too" in status.peers["fw2"].reason
 
 
+def test_another_release_blocks_on_both_sides_while_it_is_heard() -> None:
+    backup = replace(facts("fw2"), version="9.9")
+    master = replace(facts("fw1"), role="master", version="9.9")
+    of_backup = build(MASTER, {"fw2": heard(backup)}, 100.0).peers["fw2"]
+    of_itself = build(BACKUP, {"fw1": heard(master)}, 100.0).sync
+    for one in (of_backup, of_itself):
+        assert one.state == "blocked"
+        assert "9.9" in one.reason
+        assert "--force version" in one.remedy
+    assert build(BACKUP, {"fw1": heard(master, misses=MISSES)}, 100.0).sync.state != "blocked"
+
+
 def test_no_peer_is_standalone_and_a_job_is_syncing() -> None:
     assert build(replace(MASTER, situation=Situation("fw1", peers=0)), {}, 1.0).sync.state == "standalone"
     busy = replace(MASTER, situation=Situation("fw1", job="j1"))

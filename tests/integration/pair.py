@@ -59,6 +59,8 @@ class Node:
     process: subprocess.Popen[bytes] | None = None
     prefix: tuple[str, ...] = ()
     """What serve is started through."""
+    code: Path | None = None
+    """A folder with another syncsrv, which serve is started from."""
     log: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -147,6 +149,7 @@ class Node:
                 stderr=log,
                 start_new_session=True,
                 env=ENVIRONMENT,
+                cwd=self.code,
             )
         if wait:
             try:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import syncsrv
+from syncsrv.version import PROTOCOL, __version__
 from tests.integration.faults import ended, equal, running, sound, untouched
 from tests.integration.pair import CLUSTER, Pair, listing
 from tests.support.wait import until
@@ -141,3 +144,57 @@ def test_pinned_commands_are_forced_on_the_backup_itself_only(lab: Pair) -> None
     (lab.fw1.etc / "cluster.yaml").write_text(before)
     restarted(lab, guarded)
     assert lab.synced("--force", "commands")["result"] == "done", "a master that may admin forces what is only guarded"
+
+
+# -- version
+
+
+def with_other_code(pair: Pair, old: str, new: str) -> None:
+    """Start the backup from a copy of syncsrv in which one word of version.py differs."""
+    pair.fw2.code = pair.fw2.home / "code"
+    shutil.rmtree(pair.fw2.code, ignore_errors=True)
+    shutil.copytree(Path(syncsrv.__file__).parent, pair.fw2.code / "syncsrv")
+    module = pair.fw2.code / "syncsrv" / "version.py"
+    text = module.read_text()
+    assert old in text
+    module.write_text(text.replace(old, new))
+    pair.fw2.stop()
+    pair.fw2.start(wait=False)
+
+
+@pytest.fixture
+def upgraded(lab: Pair) -> Iterator[Pair]:
+    yield lab
+    lab.fw2.code = None
+    lab.fw2.stop()
+    lab.fw2.start()
+    until(lab.reachable, what="the nodes to hear each other")
+
+
+def test_another_release_is_a_guard(upgraded: Pair) -> None:
+    with_other_code(upgraded, f'"{__version__}"', '"99.1"')
+    until(lambda: upgraded.fw1.status()["peers"]["fw2"]["version"] == "99.1", deadline_s=20, what="the new one")
+    upgraded.fw1.write("/etc/proxy/main.conf", "listen 83\n")
+    for state in (upgraded.fw1.status()["peers"]["fw2"], upgraded.fw2.status()["sync"]):
+        assert state["state"] == "blocked"
+        assert "99.1" in state["reason"]
+        assert "--force version" in state["remedy"]
+    with untouched(upgraded.fw2, new_tag=True):
+        ended(upgraded.fw1.ask("sync"), "99.1", __version__, status=4, result="refused", guards=("version",))
+    assert upgraded.synced("--force", "version")["result"] == "done"
+
+
+def test_another_protocol_is_never_talked_to(upgraded: Pair) -> None:
+    before = listing(upgraded.fw2.root)
+    with_other_code(upgraded, f"PROTOCOL = {PROTOCOL}", f"PROTOCOL = {PROTOCOL + 1}")
+    upgraded.fw1.write("/etc/proxy/main.conf", "listen 84\n")
+
+    def told() -> bool:
+        return "protocol" in upgraded.fw1.ask("sync", "--force", "version").data["nodes"]["fw2"]["reason"]
+
+    until(told, deadline_s=30, what="the new protocol to be met")
+    found = ended(upgraded.fw1.ask("sync", "--force", "version"), f"protocol {PROTOCOL + 1}", f"protocol {PROTOCOL}")
+    assert "same version" in found["remedy"]
+    assert listing(upgraded.fw2.root) == before
+    local = upgraded.fw2.ask("status")
+    assert (local.status, local.data["error"]["code"]) == (1, "protocol")

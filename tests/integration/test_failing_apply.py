@@ -102,7 +102,7 @@ def test_a_path_outside_allow_is_refused(lab: Pair) -> None:
     cluster.write_text(before + "  data:\n    paths: [/srv/data]\n")
     lab.fw1.write("/srv/data/file", "x\n")
     try:
-        refused(lab, "/srv/data/file", "node.yaml of this node allows /etc only")
+        refused(lab, "/srv/data", "node.yaml of this node allows /etc only")
         assert not lab.fw2.file("/srv").exists()
     finally:
         cluster.write_text(before)

@@ -122,7 +122,7 @@ def test_no_room_for_what_is_applied(lab: Pair) -> None:
 def test_however_little_room_the_state_has_an_apply_is_whole_or_not_at_all(lab: Pair) -> None:
     """The journal, refs, receipts and the state itself: each is the one for which there is no room any more."""
     results = []
-    for left in range(0, 132, 4):
+    for left in (*range(0, 64, 4), 96, 128):
         lab.fw1.write("/etc/proxy/main.conf", f"listen {left}\n")
         lab.fw1.do("commit")
         old, new = without_ballast(lab.fw2.root), listing(lab.fw1.root)

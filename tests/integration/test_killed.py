@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 import pytest
 
-from tests.integration.faults import equal, running, sound
-from tests.integration.pair import ENVIRONMENT, PROGRAM, Node, Pair, listing
+from tests.integration.faults import ended, equal, running, sound
+from tests.integration.pair import ENVIRONMENT, PROGRAM, Answer, Node, Pair, listing
 from tests.support.wait import until
 
 COUNT, FOLDERS = 800, 20
@@ -134,6 +134,21 @@ def test_the_backups_core_in_the_middle_of_an_apply(lab: Pair, word: str, moment
     assert "after a crash" in fw2.log.read_text()
     fw2.stop()  # a new serve: the old one would wait longer each time before it starts core again
     fw2.start()
+
+
+def test_an_edit_in_the_middle_stops_the_apply_and_stays(lab: Pair, word: str) -> None:
+    lab.fw1.do("commit")
+    before = listing(lab.fw2.root)
+    command = synchronizing(lab.fw1)
+    catch(partial(temporaries, lab.fw2, word))
+    edited = path_of(COUNT - 1)
+    lab.fw2.write(edited, "an urgent edit\n")
+    answer = json.loads(command.communicate(timeout=60)[0])
+    ended(Answer(command.returncode, answer, ""), edited, "put back")
+    assert listing(lab.fw2.root) == {**before, edited[1:]: ("file", 0o644, "an urgent edit\n")}
+    sync = lab.fw2.status()["sync"]
+    assert (sync["state"], sync["drift"]) == ("diverged", [edited]), "drifted, and the new is pending"
+    lab.synced("--force", "drift")
 
 
 @pytest.mark.timeout(90)

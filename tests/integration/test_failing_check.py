@@ -58,7 +58,7 @@ def test_a_flood_is_cut(lab: Pair) -> None:
     assert len(found["reason"]) < 8000
     output = str(only_step(answer)["output"])
     assert output.startswith("first\n")
-    assert output.rstrip().endswith("last")
+    assert "\nlast" in output[-200:]
     assert "output dropped" in output
     assert len(output) < 66_000
 

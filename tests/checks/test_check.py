@@ -146,7 +146,9 @@ def test_its_environment_and_its_input_are_bare(node: Node, isolate: bool) -> No
 
 def test_a_check_has_its_signals_as_usual(node: Node, isolate: bool) -> None:
     said = node.sh("sed -n 's/^Sig\\(Ign\\|Blk\\):\\s*//p' /proc/self/status", isolate=isolate).output
-    assert [int(mask, 16) for mask in said.split()] == [0, 0]
+    # 32 and 33 are the C library's own; GNU make hands them down as ignored, and nobody can set them otherwise.
+    own = 1 << 31 | 1 << 32
+    assert [int(mask, 16) & ~own for mask in said.split()] == [0, 0]
 
 
 def test_a_check_dies_with_the_process_that_runs_it(node: Node, tmp_path: Path, isolate: bool) -> None:

@@ -165,31 +165,6 @@ def test_all_of_the_backup_as_by_a_power_cut(lab: Pair, word: str) -> None:
     command.communicate(timeout=60)
 
 
-def test_an_end_on_request_in_the_middle_puts_everything_back(lab: Pair, word: str) -> None:
-    lab.fw1.do("commit")
-    before = listing(lab.fw2.root)
-    command = synchronizing(lab.fw1)
-    catch(partial(temporaries, lab.fw2, word))
-    assert lab.fw2.stop() == 0
-    assert listing(lab.fw2.root) == before
-    assert not journal(lab.fw2), "nothing is left to do for a start"
-    lab.fw2.start()
-    assert lab.fw2.status()["sync"]["state"] == "failed"
-    answer = json.loads(command.communicate(timeout=60)[0])
-    ended(Answer(command.returncode, answer, ""), "aborted it")
-
-
-def test_the_backups_door_while_it_applies_costs_nothing(lab: Pair, word: str) -> None:
-    lab.fw1.do("commit")
-    (door,) = lab.fw2.pids("door")
-    command = synchronizing(lab.fw1)
-    catch(partial(temporaries, lab.fw2, word))
-    os.kill(door, signal.SIGKILL)
-    answer = json.loads(command.communicate(timeout=60)[0])
-    assert (command.returncode, answer["nodes"]["fw2"]["result"]) == (0, "done"), answer
-    assert listing(lab.fw1.root) == listing(lab.fw2.root)
-
-
 def test_the_masters_core_while_the_backup_applies(lab: Pair, word: str) -> None:
     lab.fw1.do("commit")
     (core,) = lab.fw1.pids("core")

@@ -6,6 +6,7 @@ Both come from the same plan; so a preview cannot promise what the run does not 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from syncsrv.apply.order import CannotApplyError, Order, Outcome, Parts, overridden
@@ -13,6 +14,8 @@ from syncsrv.apply.record import UNSAVED
 from syncsrv.apply.steps import Steps
 from syncsrv.checks.check import CheckResult, Status
 from syncsrv.config.model import Node, OnChange
+from syncsrv.disk.attributes import check_entry
+from syncsrv.disk.file_errors import ForbiddenEntryError
 from syncsrv.plan import guards
 from syncsrv.plan.areas import CLUSTER_AREA
 from syncsrv.plan.diff import Difference, compare, restrict
@@ -86,12 +89,22 @@ def plan(parts: Parts, order: Order) -> Planned:
         )
     )
     unknown = parts.files.owners.unknown({change.path: change.new for change in made.changes if change.new})
-    refusals = [*made.refusals, *(error.message for error in unknown)]
+    refusals = [*made.refusals, *(error.message for error in unknown)] or list(_forbidden(made))
     if refusals:
         raise CannotApplyError(
             "; ".join(refusals[:SHOWN]), "put that right, then repeat; nothing was changed, and --force does not help"
         )
     return Planned(made, tuple(drifted))
+
+
+def _forbidden(made: Plan) -> Iterator[str]:
+    """What the writer would refuse; a preview has to say it too."""
+    for change in made.changes:
+        if change.new is not None:
+            try:
+                check_entry(change.path, change.new, restoring=False)
+            except ForbiddenEntryError as error:
+                yield error.message
 
 
 def _refuse_outside(parts: Parts, order: Order) -> None:

@@ -28,6 +28,7 @@ from syncsrv.core.receipts import noted
 from syncsrv.core.state import Applied, SyncState
 from syncsrv.errors import SyncsrvError, UnreachableError, UsageError
 from syncsrv.plan import guards
+from syncsrv.plan.areas import CLUSTER_AREA
 from syncsrv.plan.guards import Fired
 from syncsrv.plan.tree import CLUSTER_PATH
 from syncsrv.plan.verdict import Last
@@ -42,6 +43,7 @@ QUARANTINE = "refs/syncsrv/quarantine/"
 
 DRY_RUN = "dry-run/"
 """How the inner name of a tag begins that must never be applied."""
+NEW_TAG = "make a new tag with `syncsrv sync` on the master"
 FETCH_S = 600.0
 CALL_S = 10.0
 
@@ -180,7 +182,7 @@ def _take(
         step.say(f"{tag.name}: commit {tag.commit[:10]}, signed by {signer}, asked for by {tag.requested_by}")
     job.tag = tag.name if tag.name.startswith("sync/") else None
     cluster = _cluster(core, tag.commit)
-    chosen = _chosen(offer.areas, tag)
+    chosen = _chosen(offer.areas, tag, cluster)
     order = Order(
         job=job.id,
         kind="sync",
@@ -271,14 +273,20 @@ def _cluster(core: Core, commit: str) -> Cluster:
         ) from error
 
 
-def _chosen(asked: tuple[str, ...], tag: SyncTag) -> tuple[str, ...]:
+def _chosen(asked: tuple[str, ...], tag: SyncTag, cluster: Cluster) -> tuple[str, ...]:
+    known = (*cluster.areas, CLUSTER_AREA)
+    for name in tag.areas:
+        if name not in known:
+            raise BadTagError(tag.name, f"it is for the area {name!r}, which its cluster.yaml has not", NEW_TAG)
+    if not tag.areas:
+        raise BadTagError(tag.name, "it is for no area", NEW_TAG)
     for name in asked:
         if name not in tag.areas:
             raise UsageError(
                 f"cannot synchronize area {name}: {tag.name} was made for {', '.join(tag.areas)}",
                 "ask the master for a tag with that area",
             )
-    return asked or tag.areas
+    return tuple(dict.fromkeys(asked or tag.areas))
 
 
 def _fired(core: Core, cluster: Cluster, tag: SyncTag, theirs: str) -> tuple[Fired, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,14 +80,25 @@ class Forge:
         self._made += set(self.store.objects.ids()) - before
         return self.commit(tree)
 
-    def signed(self, name: str, commit: str, signer: Signer | None = None) -> str:
+    def described(self, lines: bytes) -> str:
+        """A commit in which the metadata of etc/proxy is these lines."""
+        made = self.tree((FILE, b"entries", self.put("blob", lines)))
+        for folder in (b"+proxy", b"+etc"):
+            made = self.tree((FOLDER, folder, made))
+        root = self._lines(self.store.tree_of(self.head))
+        beside = self._with(self._lines(root[b".syncsrv"].id), b"meta", made)
+        return self.commit(self._with(root, b".syncsrv", beside))
+
+    def signed(
+        self, name: str, commit: str, signer: Signer | None = None, areas: Sequence[str] = AREAS
+    ) -> str:
         """A tag object as syncsrv makes it."""
         made = make_tag(
             self.store,
             name,
             commit,
             reason="forged",
-            areas=AREAS,
+            areas=areas,
             node=self._node.name,
             requested_by="mallory",
             signer=signer or self.signer,

@@ -158,6 +158,7 @@ def entry(forge: Forge, **more: object) -> Entry:
         (b"etc/proxy/tool", {"mode": 0o4755}, ("/etc/proxy/tool", "setuid")),
         (b"etc/proxy/tool", {"mode": 0o2755}, ("/etc/proxy/tool", "setgid")),
         (b"etc/proxy/tool", {"xattrs": (("security.capability", b"\1\0\0\2" + bytes(16)),)}, ("file capability",)),
+        (b"etc/proxy/tool", {"xattrs": (("trusted.x", b"1"),)}, ("/etc/proxy/tool", "trusted.x")),
         (b"etc/proxy/main.conf", {"user": UNKNOWN}, ("/etc/proxy/main.conf", "user nobody-has-this-name")),
         (b"etc/dns/zone", {"group": UNKNOWN}, ("/etc/dns/zone", "group nobody-has-this-name")),
         (CLUSTER_PATH, {}, ("cluster.yaml is not valid on this node", "cluster.yaml:1:")),
@@ -169,6 +170,30 @@ def test_an_entry_that_this_node_never_takes_is_refused_even_when_forced(
     name = fresh(lab)
     forge.offer(name, forge.signed(name, forge.changed({path: entry(forge, **more)})))
     pulled(lab, *words, state="failed", options=FORCED, new_tag=True)
+    ended(lab.fw2.ask("sync", "--dry-run", *FORCED), *words)
+
+
+@pytest.mark.parametrize("areas", [("proxy", "nothing"), ("../proxy",), ()])
+def test_a_tag_for_areas_that_its_own_configuration_has_not(lab: Pair, forge: Forge, areas: tuple[str, ...]) -> None:
+    name = fresh(lab)
+    forge.offer(name, forge.signed(name, forge.head, areas=areas))
+    pulled(lab, f"cannot accept {name}: it is for ", state="blocked", new_tag=True)
+
+
+@pytest.mark.parametrize(
+    "line, why",
+    [
+        (b"main.conf\tf\t9999\troot:0\troot:0\n", "octal"),
+        (b"main.conf\tf\t0600\troot:0\troot:0\n" * 2, "twice"),
+        (b"main.conf\tf\t0600\troot:-1\troot:0\n", "owner"),
+        (b"main.conf\tf\t0600\t:4294967295\t:4294967295\n", "owner"),
+        (b"nonsense", "line 1"),
+    ],
+)
+def test_metadata_that_is_none_is_named_by_its_line(lab: Pair, forge: Forge, line: bytes, why: str) -> None:
+    name = fresh(lab)
+    forge.offer(name, forge.signed(name, forge.described(line)))
+    pulled(lab, ".syncsrv/meta/+etc/+proxy/entries", why, state="failed", new_tag=True)
 
 
 def test_a_path_in_no_area_of_the_tag_is_not_even_looked_at(lab: Pair, forge: Forge) -> None:

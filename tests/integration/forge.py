@@ -89,9 +89,7 @@ class Forge:
         beside = self._with(self._lines(root[b".syncsrv"].id), b"meta", made)
         return self.commit(self._with(root, b".syncsrv", beside))
 
-    def signed(
-        self, name: str, commit: str, signer: Signer | None = None, areas: Sequence[str] = AREAS
-    ) -> str:
+    def signed(self, name: str, commit: str, signer: Signer | None = None, areas: Sequence[str] = AREAS) -> str:
         """A tag object as syncsrv makes it."""
         made = make_tag(
             self.store,

@@ -61,6 +61,11 @@ class JobReply:
     steps: tuple[tuple[str, Step], ...] = ()
     tag: str | None = None
     nodes: Mapping[str, NodeResult] = field(default_factory=dict)
+    requested_by: str = ""
+    at: str = ""
+    origin: str = ""
+    reason: str = ""
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,8 @@ class ServiceInfo:
     restart_pending: bool
     health: str
     reason: str
+    pending_why: str = ""
+    """Which files are newer than what the process has read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +157,17 @@ class PeerInfo:
 
 @dataclass(frozen=True, slots=True)
 class JobInfo:
+    """``result`` per node, empty while it runs; ``subject``: what it is about, such as a tag or a service."""
+
     job: str
     kind: str
     state: str
     requested_by: str
     at: str
+    origin: str = ""
+    tag: str | None = None
+    subject: str = ""
+    results: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +262,15 @@ class CommitReply:
 
 @dataclass(frozen=True, slots=True)
 class LogRequest:
+    """``node``: a peer, as its main was last fetched; ``before``: only what is older than this commit."""
+
     path: str | None = None
     limit: int = 50
+    node: str = ""
+    area: str | None = None
+    author: str | None = None
+    via: str | None = None
+    before: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +287,11 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class LogReply:
+    """``more``: there are older ones; ``age_s``: of what is known of a peer's main."""
+
     commits: tuple[LogEntry, ...]
+    more: bool = False
+    age_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,12 +307,45 @@ class FileChange:
     new_owner: str | None = None
     binary: bool = False
     patch: str = ""
+    old_size: int | None = None
+    new_size: int | None = None
+    old_blob: str = ""
+    new_blob: str = ""
+    large: bool = False
+    """Too large to be compared line by line."""
+    old_text: str | None = None
+    new_text: str | None = None
+    """Where texts were asked for, and it is text on both sides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Part of many files: deletions first, then additions, then changes, each by path.
+
+    ``limit`` 0: all, by path. ``paths``: only these. ``texts``: both sides of each file come along.
+    """
+
+    offset: int = 0
+    limit: int = 0
+    paths: tuple[str, ...] = ()
+    texts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AreaCount:
+    """How many paths of an area go, come, or become another."""
+
+    area: str
+    deleted: int = 0
+    added: int = 0
+    changed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ShowRequest:
     rev: str
     patch: bool = True
+    part: Slice = Slice()
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,20 +354,30 @@ class ShowReply:
     body: str
     parents: tuple[str, ...]
     files: tuple[FileChange, ...]
+    counts: tuple[AreaCount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class DiffRequest:
-    """No revision: what Synchronize would bring to each backup. One: from it to what is live. Two: between them."""
+    """No revision: what Synchronize would bring to each backup. One: from it to what is live. Two: between them.
+
+    ``cached``: no peer is asked, its tree is the one last known. ``target``: with no revision, instead of main.
+    """
 
     revs: tuple[str, ...] = ()
     areas: tuple[str, ...] = ()
     patch: bool = False
+    part: Slice = Slice()
+    cached: bool = False
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeDiff:
-    """``age_s`` is None for a tree that was read now; ``unseen`` are areas that the node does not know yet."""
+    """``age_s`` is None for a tree that was read now; ``unseen`` are areas that the node does not know yet.
+
+    ``counts`` are of all files, also where ``files`` is a part of them.
+    """
 
     base: str | None
     target: str
@@ -318,6 +385,7 @@ class NodeDiff:
     deletions: int
     age_s: float | None = None
     unseen: tuple[str, ...] = ()
+    counts: tuple[AreaCount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +403,8 @@ class SyncRequest:
     restart_all: bool = False
     confirm_within_s: float | None = None
     force: tuple[str, ...] = ()
+    plans: Mapping[str, str] = field(default_factory=dict)
+    """Per node the plan that the operator was shown (``preview``); another one by now is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +428,8 @@ class RollbackRequest:
     reason: str = ""
     dry_run: bool = False
     force: tuple[str, ...] = ()
+    plan: str = ""
+    """The plan that the operator was shown (``preview``); another one by now is refused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,23 @@ from syncsrv.control.shapes import (
     UserRequest,
     UsersReply,
 )
+from syncsrv.control.shapes_page import (
+    AuditReply,
+    AuditRequest,
+    FileReply,
+    FileRequest,
+    LoginRequest,
+    LogoutRequest,
+    OwnPasswordRequest,
+    PreviewReply,
+    PreviewRequest,
+    ScheduleSetRequest,
+    SchedulesReply,
+    Session,
+    SettingsReply,
+    WebSetup,
+    WebSetupRequest,
+)
 
 
 class Door(enum.StrEnum):
@@ -82,6 +99,7 @@ _PEOPLE = frozenset({Door.LOCAL, Door.WEB, Door.PERSON})
 _ALL = _PEOPLE | {Door.PEER}
 _PEERS = frozenset({Door.PEER})
 _HERE = frozenset({Door.LOCAL, Door.WEB})
+_WEB = frozenset({Door.WEB})
 
 _TABLE = (
     Verb("status", Empty, Status, "viewer", _PEOPLE),
@@ -100,6 +118,18 @@ _TABLE = (
     Verb("user-remove", UserRequest, UsersReply, "admin", _HERE),
     Verb("user-passwd", PasswordRequest, UsersReply, "admin", _HERE),
     Verb("user-token", UserRequest, TokenReply, "admin", _HERE),
+    Verb("user-revoke", UserRequest, UsersReply, "admin", _HERE),
+    Verb("preview", PreviewRequest, PreviewReply, "viewer", _PEOPLE),
+    Verb("file", FileRequest, FileReply, "viewer", _PEOPLE, streams=True),
+    Verb("audit", AuditRequest, AuditReply, "viewer", _PEOPLE),
+    Verb("settings", Empty, SettingsReply, "viewer", _HERE),
+    Verb("schedules", Empty, SchedulesReply, "viewer", _HERE),
+    Verb("schedule-set", ScheduleSetRequest, SchedulesReply, "admin", _HERE),
+    Verb("web-setup", WebSetupRequest, WebSetup, "", _WEB),
+    Verb("login", LoginRequest, Session, "", _WEB),
+    Verb("session", Empty, Session, "", _WEB),
+    Verb("logout", LogoutRequest, Empty, "", _WEB),
+    Verb("own-password", OwnPasswordRequest, Session, "viewer", _WEB),
     Verb("reload", Empty, Empty, "admin", frozenset({Door.LOCAL})),
     Verb("facts", FactsRequest, Facts, "viewer", _PEERS),
     Verb("people", Empty, PeopleReply, "operator", _PEERS),

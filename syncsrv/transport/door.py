@@ -25,8 +25,8 @@ from syncsrv.control.serve import Limits, Server
 from syncsrv.control.shapes import Empty
 from syncsrv.control.verbs import Door
 from syncsrv.errors import SyncsrvError, UsageError
+from syncsrv.privilege import confine
 from syncsrv.transport.client import Outbound
-from syncsrv.transport.confine import confine
 from syncsrv.transport.corelink import CoreLink
 from syncsrv.transport.deadlines import Deadlines
 from syncsrv.transport.server import Bounds, Inbound

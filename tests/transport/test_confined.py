@@ -14,7 +14,7 @@ import pytest
 
 from syncsrv.core.ssh.authority import Keys
 from syncsrv.core.ssh.peerlink import NotKnownThereError, PeerUnreachableError, WrongHostKeyError
-from syncsrv.transport.confine import identity_of
+from syncsrv.privilege import identity_of
 from tests.support.wait import until
 from tests.transport.fakecore import LOOPBACK, Node, node, open_files, start_process
 

@@ -1,4 +1,4 @@
-"""Give up what the door must not have: root, groups, new privileges, the file system."""
+"""Give up what door and web must not have: root, groups, new privileges, the file system."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The page: a process that renders, holds no authority of its own and no key but its TLS key (process ``web``)."""

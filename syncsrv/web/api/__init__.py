@@ -1,0 +1,1 @@
+"""The API under /api/v1, and what machines read besides: /metrics, /healthz."""

@@ -1,0 +1,1 @@
+"""The pages: one blueprint a page of the navigation."""

@@ -1,0 +1,1 @@
+"""What a page shows, worked out from what core answered: pure functions, no Flask."""

@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from syncsrv.control.frames import TooLargeError
 from syncsrv.core.ssh.authority import Keys
 from syncsrv.core.ssh.peerlink import (
+    DOOR_S,
     NotKnownThereError,
     PeerAddress,
     PeerUnreachableError,
@@ -232,9 +234,20 @@ def test_our_own_door_is_killed_and_replaced(own_pair: Pair) -> None:
     fw1.door = None
     until(lambda: not fw1.link.wait(0), what="core to notice that its door is gone")
     with pytest.raises(PeerUnreachableError, match="the door process is not running"):
-        fw1.links.call("fw2", "echo", {"text": "x"}, deadline_s=3)
-    fw1.start_door()
-    assert fw1.links.call("fw2", "echo", {"text": "x"}, deadline_s=10)["text"] == "x"
+        fw1.links.call("fw2", "echo", {"text": "x"}, deadline_s=0.5)
+    with ThreadPoolExecutor(1) as waiting:
+        asked = waiting.submit(fw1.links.call, "fw2", "echo", {"text": "x"}, deadline_s=10)
+        fw1.start_door()
+        assert asked.result(20)["text"] == "x", "who asks while the door comes back is answered"
+
+
+def test_who_waits_for_a_door_is_let_go_when_core_ends(tmp_path: Path, fw2: Node) -> None:
+    with node("fw9", tmp_path / "fw9", door=False) as fw9, ThreadPoolExecutor(1) as waiting:
+        fw9.knows(fw2)
+        asked = waiting.submit(fw9.links.call, "fw2", "who", deadline_s=100)
+        fw9.link.end_waiting()
+        with pytest.raises(PeerUnreachableError, match="door process is not running"):
+            asked.result(DOOR_S / 2)
 
 
 def test_a_key_that_is_no_longer_pinned_ends_the_streams_and_opens_none(pair: Pair) -> None:

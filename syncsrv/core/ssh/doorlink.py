@@ -127,6 +127,7 @@ class DoorLink:
         self._sources: tuple[str, ...] = ()
         self._listeners: tuple[socket.socket, ...] = ()
         self._ready = threading.Event()
+        self._ending = False
         self._server = Server(TO_CORE, self._handlers(), node=node, version=version, limits=_LIMITS)
 
     def attach(self, sock: socket.socket) -> None:
@@ -171,6 +172,12 @@ class DoorLink:
     def wait(self, deadline_s: float) -> bool:
         """Whether a door is there and configured, within ``deadline_s`` seconds."""
         return self._ready.wait(deadline_s)
+
+    def end_waiting(self) -> None:
+        """Core ends: no other door will come, and nobody waits for one any more."""
+        with self._lock:
+            self._ending = True
+            self._ready.set()
 
     def dial(self, request: Dial) -> tuple[DialReply, socket.socket | None]:
         """Have the door open a channel at a peer; the socket speaks frames with that peer where the reply is open.
@@ -273,7 +280,8 @@ class DoorLink:
             attached = self._doors.pop(name, None)
             if self._newest == name:
                 self._newest = None
-                self._ready.clear()
+                if not self._ending:
+                    self._ready.clear()
         if attached is not None:
             for ticket in list(attached.streams):
                 self._end_streams(attached, ticket)

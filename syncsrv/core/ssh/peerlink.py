@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DIAL_S = 3.0
+DOOR_S = 5.0
+"""For the door to come (back): after a restart of core it is there a second or two later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,9 @@ class Dialler(Protocol):
 
     def dial(self, request: Dial) -> tuple[DialReply, socket.socket | None]:
         """A socket that speaks frames with the peer, or why not."""
+
+    def wait(self, deadline_s: float) -> bool:
+        """Whether it is there within ``deadline_s`` seconds."""
 
     def hang_up(self, peer: str) -> None:
         """Forget what is kept of it."""
@@ -272,7 +277,7 @@ class PeerLinks:
         try:
             with self._lock:
                 lane = self._usable(state)
-            return lane or self._dial(peer, state, min(deadline_s, DIAL_S))
+            return lane or self._dial(peer, state, deadline_s)
         finally:
             state.dialling.release()
 
@@ -284,9 +289,12 @@ class PeerLinks:
         return lane
 
     def _dial(self, peer: PeerAddress, state: _PeerState, deadline_s: float) -> _Lane:
-        host, port = resolve(peer, deadline_s)
+        host, port = resolve(peer, min(deadline_s, DIAL_S))
+        ends_at = time.monotonic() + deadline_s
+        self._door.wait(min(deadline_s, DOOR_S))
+        left_s = round(max(0.1, min(ends_at - time.monotonic(), DIAL_S)), 2)
         request = Dial(
-            peer.name, host, port, pack(peer.key), pack(self._own_key), deadline_s=deadline_s, fresh=state.suspect
+            peer.name, host, port, pack(peer.key), pack(self._own_key), deadline_s=left_s, fresh=state.suspect
         )
         try:
             reply, sock = self._door.dial(request)
@@ -296,7 +304,7 @@ class PeerLinks:
             raise self._dial_error(peer, reply)
         connection = Connection(sock, node=self._node, version=self._version)
         try:
-            connection.start(deadline_s)
+            connection.start(left_s)
         except ProtocolMismatchError:
             raise
         except SyncsrvError as error:

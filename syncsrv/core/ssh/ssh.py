@@ -107,6 +107,10 @@ class Ssh:
         """Whether the door is there within ``deadline_s`` seconds, so that a peer can be asked."""
         return self._link.wait(deadline_s)
 
+    def end_waiting(self) -> None:
+        """Core ends: whoever waits for the door is told at once that there is none."""
+        self._link.end_waiting()
+
     def recheck(self) -> None:
         """Keys or roles changed: who lost theirs is out now."""
         self._link.recheck()

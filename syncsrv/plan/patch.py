@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Iterator, Sequence
 
+from syncsrv.plan.patience import Effort, Piece, hunks, pieces
 from syncsrv.plan.tree import show_path
 
 LOOKED_AT = 8000
@@ -29,14 +30,32 @@ def unified(path: bytes, old: bytes | None, new: bytes | None) -> str:
     before, after = old or b"", new or b""
     if is_binary(before) or is_binary(after) or max(len(before), len(after)) > LARGEST:
         return ""
-    lines = difflib.unified_diff(
-        _lines(before),
-        _lines(after),
-        "/dev/null" if old is None else f"a{show_path(path)}",
-        "/dev/null" if new is None else f"b{show_path(path)}",
-        lineterm="",
-    )
-    return "\n".join(lines)
+    left, right = _lines(before), _lines(after)
+    found = list(hunks(pieces(left, right, Effort())))
+    if not found:
+        return ""
+    head = [
+        f"--- {'/dev/null' if old is None else f'a{show_path(path)}'}",
+        f"+++ {'/dev/null' if new is None else f'b{show_path(path)}'}",
+    ]
+    return "\n".join([*head, *(line for hunk in found for line in _hunk(hunk, left, right))])
+
+
+def _hunk(hunk: Sequence[Piece], left: Sequence[str], right: Sequence[str]) -> Iterator[str]:
+    first, last = hunk[0], hunk[-1]
+    yield f"@@ -{_range(first.old, last.old_end)} +{_range(first.new, last.new_end)} @@"
+    for piece in hunk:
+        if piece.same:
+            yield from (f" {line}" for line in left[piece.old : piece.old_end])
+        else:
+            yield from (f"-{line}" for line in left[piece.old : piece.old_end])
+            yield from (f"+{line}" for line in right[piece.new : piece.new_end])
+
+
+def _range(start: int, end: int) -> str:
+    """As diff writes it: a count of one is left out, and an empty range names the line before it."""
+    count = end - start
+    return f"{start + 1}" if count == 1 else f"{start + 1 if count else start},{count}"
 
 
 def _lines(data: bytes) -> list[str]:

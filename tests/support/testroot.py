@@ -163,12 +163,20 @@ def _make(home: Path, packages: Sequence[str], suite: str, mirror: str) -> None:
     try:
         making.chmod(0o755)  # daemons that drop their rights walk through it
         (making / "new").mkdir()
+        root = making / "root"
+        # what debootstrap mounts goes with its namespace
+        _call("unshare", "--mount", "debootstrap", "--variant=minbase", suite, str(root), mirror)
+        # apt puts packages into an order that debootstrap does not find for all; nothing may be started there
+        policy = root / "usr/sbin/policy-rc.d"
+        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.chmod(0o755)
+        install = "apt-get install -qq --yes --no-install-recommends"
         _call(
-            # what debootstrap mounts goes with its namespace
-            *("unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={','.join(packages)}"),
-            *(suite, str(making / "root"), mirror),
+            *("unshare", "--mount", "--propagation", "private", "sh", "-euc"),
+            f'mount --rbind /proc "$0/proc"; mount --rbind /dev "$0/dev"; exec chroot "$0" {install} "$@"',
+            *(str(root), *packages),
         )
-        shutil.rmtree(making / "root/var/cache/apt/archives", ignore_errors=True)
+        shutil.rmtree(root / "var/cache/apt/archives", ignore_errors=True)
         making.rename(home)
     except BaseException:
         shutil.rmtree(making)

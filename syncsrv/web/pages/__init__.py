@@ -1,1 +1,7 @@
-"""The pages: one blueprint a page of the navigation."""
+"""The pages: one module each, which asks core, lets a view arrange the answer and fills a template."""
+
+from __future__ import annotations
+
+from syncsrv.web.pages import login, overview
+
+BLUEPRINTS = (login.blueprint, overview.blueprint)

@@ -1,0 +1,105 @@
+"""What every page shows around its content, and the few functions that templates may call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import Flask, current_app, g, request
+from markupsafe import Markup
+
+from syncsrv.clock import Clock, rfc3339
+from syncsrv.control.shapes_page import Session, WebSetup
+from syncsrv.errors import SyncsrvError
+from syncsrv.version import __version__
+from syncsrv.web import access
+from syncsrv.web.assets import Assets
+from syncsrv.web.views.times import ago, duration, exact, moment
+
+STALE_S = 15.0
+"""Three polls of a peer: a reading that is older is shown as stale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The page around the content.
+
+    Attributes:
+        me: who is logged in; no person for nobody.
+        behind: changes that wait to be synchronized.
+        pending: services that run with an older configuration, on any node.
+        running: jobs under way.
+        theme: light, dark or empty for what the system prefers.
+        now: the time at which this page was made, UTC.
+    """
+
+    node: str
+    cluster: str
+    version: str
+    me: Session
+    behind: int
+    pending: int
+    running: int
+    theme: str
+    now: str
+
+
+def install(app: Flask, setup: WebSetup, clock: Clock, assets: Assets) -> None:
+    """Give templates ``frame``, ``when``, ``can``, ``static`` and the filter ``duration``."""
+
+    def frame() -> Frame:
+        if "frame" not in g:
+            g.frame = _frame(setup, clock)
+        found: Frame = g.frame
+        return found
+
+    def when(text: str | None, stale_s: float | None = None) -> Markup:
+        """A time as its age, with the exact time; ``stale_s``: seconds after which it is marked as stale."""
+        then = moment(text or "")
+        if then is None:
+            return Markup('<span class="age">never</span>')
+        now = clock.utc()
+        stale = stale_s is not None and (now - then).total_seconds() > stale_s
+        return Markup('<time class="age{}" datetime="{}" title="{}"{}>{}</time>').format(
+            " stale" if stale else "",
+            rfc3339(then),
+            exact(then),
+            Markup(' data-stale="{}"').format(int(stale_s)) if stale_s is not None else "",
+            ago(then, now),
+        )
+
+    def static(name: str) -> str:
+        return f"/static/{name}?v={assets.static[name].version}"
+
+    app.context_processor(lambda: {"frame": frame()})
+    app.jinja_env.globals.update(when=when, can=_can, static=static, STALE_S=STALE_S)
+    app.jinja_env.filters["duration"] = duration
+
+
+def _can(power: str) -> bool:
+    """Like ``access.can``; nobody can anything where core does not answer."""
+    try:
+        return access.can(power)
+    except SyncsrvError:
+        return False
+
+
+def theme() -> str:
+    """What the person chose: light, dark, or empty."""
+    chosen = request.cookies.get("theme", "")
+    return chosen if chosen in {"light", "dark"} else ""
+
+
+def _frame(setup: WebSetup, clock: Clock) -> Frame:
+    """Also on an error page, where core may not answer: then it has no name and no counts."""
+    me, behind, pending, running = Session(), 0, 0, 0
+    try:
+        me = access.current()
+        if me.person:
+            now = access.status()
+            services = [*now.services, *(one for peer in now.peers.values() for one in peer.services)]
+            behind = max([now.sync.behind, *(peer.behind for peer in now.peers.values())])
+            pending = sum(1 for one in services if one.restart_pending)
+            running = sum(1 for job in now.jobs if job.state == "running")
+    except SyncsrvError as error:
+        current_app.logger.debug("a page without counts: %s", error)
+    return Frame(setup.node, setup.cluster, __version__, me, behind, pending, running, theme(), rfc3339(clock.utc()))

@@ -1,0 +1,84 @@
+"""Around the application: what every answer carries, what no request may bring, and the top of the request loop."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = logging.getLogger(__name__)
+
+HEADERS = (
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"),
+)
+"""On every answer, errors and static files included.
+
+Referrer-Policy is not ``no-referrer``: under TLS a form is believed only with a referrer of this origin. There is no
+Strict-Transport-Security: with a certificate that the node made itself a browser that remembers it would not let
+anybody pass the warning any more, on any port of that host name.
+"""
+
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.%]{2,60}\](:[0-9]{1,5})?")
+
+
+class Outermost:
+    """The outermost layer.
+
+    Args:
+        app: what it stands around.
+    """
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request; the top of the request loop."""
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
+            sent = {name.lower() for name, _ in headers}
+            headers = headers + [(name, value) for name, value in HEADERS if name.lower() not in sent]
+            if "cache-control" not in sent:
+                headers.append(("Cache-Control", "no-store"))
+            return start_response(status, headers, exc_info)
+
+        wrong = unusable(environ)
+        if wrong:
+            return _plain(start, "400 Bad Request", f"cannot answer: {wrong}\n")
+        try:
+            return self._app(environ, start)
+        except Exception:  # the top of the request loop: not even an error page that fails may end the server
+            request_id = secrets.token_hex(6)
+            log.exception("request %s failed, and so did its error page", request_id)
+            said = f"cannot answer: an error inside syncsrv (request {request_id}); the log of web has it\n"
+            return _plain(start, "500 Internal Server Error", said)
+
+
+def unusable(environ: WSGIEnvironment) -> str:
+    """Why a request is not even looked at; empty for a usual one."""
+    host = environ.get("HTTP_HOST", "")
+    if host and not _HOST.fullmatch(host):
+        return "the Host header is none"
+    if "HTTP_TRANSFER_ENCODING" in environ and environ.get("CONTENT_LENGTH"):
+        return "it has two lengths"
+    return ""
+
+
+def _plain(start: Callable[..., object], status: str, text: str) -> Iterable[bytes]:
+    body = text.encode()
+    start(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))])
+    return [body]

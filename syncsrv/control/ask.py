@@ -22,12 +22,12 @@ _SUN_PATH = 107
 
 
 class CoreAwayError(SyncsrvError):
-    """No core listens at the socket."""
+    """No core listens at the socket; or, without ``path``, web was handed none."""
 
     code = "core-away"
 
-    def __init__(self, path: Path, why: str) -> None:
-        super().__init__(f"cannot ask core at {path}: {why}", "start it with `syncsrv serve`")
+    def __init__(self, path: Path | None, why: str, remedy: str = "start it with `syncsrv serve`") -> None:
+        super().__init__(f"cannot ask core{f' at {path}' if path else ''}: {why}", remedy)
         self.path = path
 
 

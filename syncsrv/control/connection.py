@@ -182,7 +182,9 @@ class Connection:
                 return
         told()
 
-    def call(self, verb: str, body: Body | None = None, *, deadline_s: float, person: str | None = None) -> Body:
+    def call(
+        self, verb: str, body: Body | None = None, *, deadline_s: float, person: str | None = None, origin: str = ""
+    ) -> Body:
         """Ask and wait for the reply.
 
         Args:
@@ -190,13 +192,14 @@ class Connection:
             body: the request's fields.
             deadline_s: seconds after which NoAnswerError is raised.
             person: whom the caller speaks for; what that is worth is decided at the other end.
+            origin: the address that web was asked from; it counts there only.
 
         Raises:
             SyncsrvError: what the other side answered, as the class of its exit status and code.
             NotSentError: the connection was over; nothing was asked.
             NoAnswerError, ConnectionLostError: it did not answer; whether it was done is unknown.
         """
-        answer = self.ask(verb, body, deadline_s=deadline_s, person=person)
+        answer = self.ask(verb, body, deadline_s=deadline_s, person=person, origin=origin)
         close_fds(answer.fds)
         return answer.body
 
@@ -207,11 +210,12 @@ class Connection:
         *,
         deadline_s: float,
         person: str | None = None,
+        origin: str = "",
         fds: Sequence[int] = (),
     ) -> Answer:
         """Like ``call``, with descriptors both ways; ``fds`` stay the caller's."""
         waits = Waits(verb, deadline_s)
-        number, pending = self._request(waits, body, person, fds)
+        number, pending = self._request(waits, body, person, origin, fds)
         answered = False
         try:
             frame = self._next(pending, waits)
@@ -234,6 +238,7 @@ class Connection:
         deadline_s: float,
         idle_s: float = 30.0,
         person: str | None = None,
+        origin: str = "",
     ) -> Stream:
         """Ask for a reply with bytes after it.
 
@@ -243,12 +248,13 @@ class Connection:
             deadline_s: seconds for the whole stream.
             idle_s: seconds for each frame of it.
             person: as in ``call``.
+            origin: as in ``call``.
 
         Raises:
             SyncsrvError: as ``call``; also while the stream is iterated.
         """
         waits = Waits(verb, deadline_s, idle_s)
-        number, pending = self._request(waits, body, person, ())
+        number, pending = self._request(waits, body, person, origin, ())
         return Stream(self, number, pending, waits)
 
     def send(self, frame: Frame, deadline_s: float = SEND_S) -> None:
@@ -277,10 +283,14 @@ class Connection:
         """End it without waiting for its reader."""
         self._end(ConnectionLostError("it was closed here"))
 
-    def _request(self, waits: Waits, body: Body | None, person: str | None, fds: Sequence[int]) -> tuple[int, Pending]:
+    def _request(
+        self, waits: Waits, body: Body | None, person: str | None, origin: str, fds: Sequence[int]
+    ) -> tuple[int, Pending]:
         request: Body = {"verb": waits.verb, "body": body or {}}
         if person is not None:
             request["as"] = person
+        if origin:
+            request["from"] = origin
         payload = encode_json(request)
         pending = Pending()
         with self._lock:

@@ -160,7 +160,7 @@ class Engine:
             via=order.kind,
             reason=order.reason,
             forced=tuple(sorted(order.force)),
-            services=prepare.service_wishes(order, plan),
+            services=prepare.service_wishes(order.cluster, plan),
             restart_all=order.restart_all,
             services_before={status.name: status.state.value for status in services.statuses()},
         )

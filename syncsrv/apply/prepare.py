@@ -6,24 +6,25 @@ Both come from the same plan; so a preview cannot promise what the run does not 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from syncsrv.apply.order import CannotApplyError, Order, Outcome, Parts, overridden
 from syncsrv.apply.record import UNSAVED
 from syncsrv.apply.steps import Steps
 from syncsrv.checks.check import CheckResult, Status
-from syncsrv.config.model import Node, OnChange
+from syncsrv.config.model import Cluster, Node, OnChange
 from syncsrv.disk.attributes import check_entry
 from syncsrv.disk.file_errors import ForbiddenEntryError
 from syncsrv.plan import guards
-from syncsrv.plan.areas import CLUSTER_AREA
+from syncsrv.plan.areas import CLUSTER_AREA, Areas
 from syncsrv.plan.diff import Difference, compare, restrict
 from syncsrv.plan.guards import Fired, Guard
 from syncsrv.plan.make import Obstacle, Plan, Wanted, allowed_tops, make_plan
 from syncsrv.plan.tree import Entry, Kind, is_below, show_path
 from syncsrv.plan.words import SHOWN, listed
 from syncsrv.services.order import concerned
+from syncsrv.store.repo import Store
 
 TEXT_LIMIT = 1024 * 1024
 """Bytes of a changed file up to which the lock-out guard reads it."""
@@ -43,6 +44,15 @@ class Planned:
     drifted: tuple[bytes, ...]
 
 
+def refuse_overrides(cluster: Cluster) -> None:
+    """Raises CannotApplyError for what the contract promises and this version cannot do yet."""
+    if cluster.overrides:
+        raise CannotApplyError(
+            "cannot apply: cluster.yaml has overrides, and this version does not know how to apply them",
+            "take `overrides:` out of cluster.yaml, or exclude the files that differ from node to node",
+        )
+
+
 def plan(parts: Parts, order: Order) -> Planned:
     """What the order would change, from the disk as it is now.
 
@@ -50,11 +60,7 @@ def plan(parts: Parts, order: Order) -> Planned:
         CannotApplyError: for what nothing can force.
     """
     recorder = parts.recorder
-    if order.cluster.overrides:
-        raise CannotApplyError(
-            "cannot apply: cluster.yaml has overrides, and this version does not know how to apply them",
-            "take `overrides:` out of cluster.yaml, or exclude the files that differ from node to node",
-        )
+    refuse_overrides(order.cluster)
     _refuse_outside(parts, order)
     live = recorder.scan(order.areas.restricted(order.chosen))
     # What the master calls by a number may have a name here: compared is what would stand on this disk.
@@ -139,18 +145,38 @@ def describe(made: Plan) -> str:
     return f"{', '.join(filter(None, parts))}: {listed(show_path(change.path) for change in made.changes)}"
 
 
+def fired_by(parts: Parts, order: Order, planned: Planned) -> list[Fired]:
+    """Every guard that fires, forced or not."""
+    drifted = planned.drifted if order.kind == "sync" else ()
+    seen = seen_in(planned.plan, order.areas, drifted, guards.listeners(parts.node), parts.recorder.store)
+    return [*order.fired, *seen]
+
+
+def seen_in(
+    made: Plan, areas: Areas, drifted: Iterable[bytes], reached_at: Mapping[str, str], store: Store
+) -> list[Fired]:
+    """The guards that a plan alone shows.
+
+    Args:
+        made: the plan.
+        areas: that it was made with.
+        drifted: what was changed on the node since the last sync.
+        reached_at: the node's listeners.
+        store: has the contents.
+    """
+    found = (
+        guards.mass_deletion(made.changes, made.live, {path: str(areas.area_of(path)) for path in made.live}),
+        guards.drift(drifted, made.changes),
+        guards.lock_out(made.changes, _texts(store, made), reached_at),
+    )
+    return [one for one in found if one is not None]
+
+
 def guard(parts: Parts, order: Order, planned: Planned, steps: Steps) -> Outcome | None:
     """Every guard that fires; an outcome where one stands."""
     made = planned.plan
     with steps.step("guards") as step:
-        area_names = {path: str(order.areas.area_of(path)) for path in made.live}
-        found = [
-            *order.fired,
-            guards.mass_deletion(made.changes, made.live, area_names),
-            guards.drift(planned.drifted, made.changes) if order.kind == "sync" else None,
-            guards.lock_out(made.changes, _texts(parts, made), parts.node),
-        ]
-        fired = [one for one in found if one is not None]
+        fired = fired_by(parts, order, planned)
         standing = [one for one in fired if not overridden(one.guard, order, parts.node.commands == "pinned")]
         for one in fired:
             step.say(f"{one.guard}{'' if one in standing else ' (overridden)'}: {one.saw}")
@@ -183,9 +209,7 @@ def _how_on(fired: Fired, order: Order, node: Node) -> str:
     )
 
 
-def _texts(parts: Parts, made: Plan) -> dict[bytes, tuple[bytes, bytes]]:
-    store = parts.recorder.store
-
+def _texts(store: Store, made: Plan) -> dict[bytes, tuple[bytes, bytes]]:
     def text(entry: Entry | None) -> bytes:
         if entry is None or entry.kind is not Kind.FILE or store.blob_size(entry.blob) > TEXT_LIMIT:
             return b""
@@ -194,14 +218,19 @@ def _texts(parts: Parts, made: Plan) -> dict[bytes, tuple[bytes, bytes]]:
     return {change.path: (text(change.old), text(change.new)) for change in made.changes[:TEXTS_READ]}
 
 
+def checks_of(cluster: Cluster, made: Plan) -> dict[str, tuple[str, ...]]:
+    """The checks of the areas that change, by area."""
+    changed = {change.area for change in made.changes}
+    return {name: area.check for name, area in cluster.areas.items() if name in changed and area.check}
+
+
 def check(parts: Parts, order: Order, made: Plan, steps: Steps) -> None:
     """Run the check of every changed area over the stage: what this node would have.
 
     Raises:
         CannotApplyError: one failed; with its own words.
     """
-    changed = {change.area for change in made.changes}
-    argvs = {name: area.check for name, area in order.cluster.areas.items() if name in changed and area.check}
+    argvs = checks_of(order.cluster, made)
     if not argvs:
         return
     tops = {name: order.areas.tops(name) for name in order.chosen if name != CLUSTER_AREA}
@@ -227,6 +256,6 @@ def _words(result: CheckResult) -> str:
     return f"its check `{result.command}` {result.why}" + (f": {said}" if said else "")
 
 
-def service_wishes(order: Order, made: Plan) -> dict[str, OnChange]:
-    """What each service wants after these changes."""
-    return concerned(order.cluster.areas, order.cluster.services, {change.area for change in made.changes})
+def service_wishes(cluster: Cluster, made: Plan) -> dict[str, OnChange]:
+    """What each service wants after these changes, in the order in which they are told."""
+    return concerned(cluster.areas, cluster.services, {change.area for change in made.changes})

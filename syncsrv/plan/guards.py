@@ -169,13 +169,15 @@ def names_listener(text: bytes, listen: str) -> bool:
     return any(re.search(rb"(?<![\w.])" + re.escape(word.encode()) + rb"(?![\w.:])", text) for word in words)
 
 
-def lock_out(changes: Iterable[Change], texts: Mapping[bytes, tuple[bytes, bytes]], node: Node) -> Fired | None:
+def lock_out(
+    changes: Iterable[Change], texts: Mapping[bytes, tuple[bytes, bytes]], reached_at: Mapping[str, str]
+) -> Fired | None:
     """The run touches what people reach this node by: sshd, its network, or a rule that names our listeners.
 
     Args:
         changes: what would change.
         texts: old and new text of the changed files that are text, by path.
-        node: for its listeners.
+        reached_at: the node's listeners, as far as they are known.
     """
     seen = []
     for change in changes:
@@ -183,7 +185,7 @@ def lock_out(changes: Iterable[Change], texts: Mapping[bytes, tuple[bytes, bytes
             seen.append(show_path(change.path))
             continue
         old, new = texts.get(change.path, (b"", b""))
-        for key, listen in listeners(node).items():
+        for key, listen in reached_at.items():
             if names_listener(old, listen) and not names_listener(new, listen):
                 seen.append(f"{show_path(change.path)} (speaks of {key} {listen} today, no more afterwards)")
                 break

@@ -195,9 +195,9 @@ def test_what_would_change_is_counted_and_named() -> None:
 
 def test_a_service_is_told_of_changes_in_its_areas_only(node: Running) -> None:
     order = sync(node, tagged(node, {"/etc/app/app.conf": file(node.store, "two")}))
-    assert service_wishes(order, plan(node.parts, order).plan) == {"app": OnChange.RELOAD}
+    assert service_wishes(order.cluster, plan(node.parts, order).plan) == {"app": OnChange.RELOAD}
     order = sync(node, tagged(node, {"/etc/more.conf": file(node.store, "two")}))
-    assert service_wishes(order, plan(node.parts, order).plan) == {}
+    assert service_wishes(order.cluster, plan(node.parts, order).plan) == {}
 
 
 @pytest.mark.parametrize(

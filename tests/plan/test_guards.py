@@ -17,6 +17,8 @@ NODE = Node(
     node="fw2", role=Role.BACKUP, root=Path("/"), ssh=Ssh(listen="192.0.2.2:8022"), web=Web(listen="127.0.0.1:8443")
 )
 
+LISTENERS = guards.listeners(NODE)
+
 
 def gone(count: int, area: str = "proxy") -> list[Change]:
     return [Change(b"etc/%s/%d" % (area.encode(), n), area, file(), None) for n in range(count)]
@@ -107,7 +109,7 @@ def test_version_and_older() -> None:
 
 @pytest.mark.parametrize("path", [b"etc/ssh/sshd_config", b"etc/network/interfaces", b"etc/netplan/10.yaml"])
 def test_lock_out_by_path(path: bytes) -> None:
-    fired = guards.lock_out([Change(path, "base", file("a"), file("b"))], {}, NODE)
+    fired = guards.lock_out([Change(path, "base", file("a"), file("b"))], {}, LISTENERS)
     assert fired is not None
     assert path.decode() in fired.saw
 
@@ -116,11 +118,11 @@ def test_lock_out_when_a_rule_no_longer_speaks_of_our_listener() -> None:
     path = b"etc/nftables.conf"
     change = [Change(path, "fw", file("a"), file("b"))]
     old, new = b"tcp dport { 22, 8022 } accept\n", b"tcp dport 22 accept\n"
-    fired = guards.lock_out(change, {path: (old, new)}, NODE)
+    fired = guards.lock_out(change, {path: (old, new)}, LISTENERS)
     assert fired is not None
     assert "ssh.listen" in fired.saw
-    assert guards.lock_out(change, {path: (new, new)}, NODE) is None
-    assert guards.lock_out(change, {path: (b"dport 18022", b"")}, NODE) is None  # another port that contains it
+    assert guards.lock_out(change, {path: (new, new)}, LISTENERS) is None
+    assert guards.lock_out(change, {path: (b"dport 18022", b"")}, LISTENERS) is None  # another port that contains it
 
 
 def test_the_sentence_names_five_and_counts_the_rest() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.sample import left_out
 from tests.support.skips import is_allowed
 from tests.support.testroot import MAKE_S, TestRoot, TestRootError, ensure
 
@@ -27,6 +29,8 @@ settings.register_profile("long", settings.get_profile("default"), derandomize=F
 settings.load_profile("default")
 
 IN_CI = os.environ.get("CI") == "true"
+SEED = int(os.environ.get("SYNCSRV_TEST_SEED") or random.randrange(1_000_000))
+"""Of what is left to chance; a failure is run again by giving the seed that the head of the output shows."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -55,8 +59,20 @@ def testroot() -> TestRoot:
         pytest.skip(str(error))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the first test that needs the test root the time to make it."""
+def pytest_report_header() -> str:
+    return f"SYNCSRV_TEST_SEED={SEED}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the dice leave out; give the first test that needs the test root the time to make it."""
+    if config.option.markexpr == "not long":
+        marked = [(item, item.get_closest_marker("sample")) for item in items]
+        cases = [(item.nodeid, item.path, mark.args[0]) for item, mark in marked if mark is not None]
+        named = {argument.partition("::")[2] for argument in config.args}
+        if cases and named == {""}:
+            out = left_out(cases, SEED)
+            config.hook.pytest_deselected(items=[item for item in items if item.nodeid in out])
+            items[:] = [item for item in items if item.nodeid not in out]
     for item in items:
         if "testroot" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(MAKE_S + 120))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.net import accepts, free_port
+from tests.support.sample import left_out
 from tests.support.skips import Allowed, is_allowed
 from tests.support.testroot import TestRoot, TestRootError, ensure, home_of, stop
 from tests.support.wait import until
@@ -123,3 +124,38 @@ def test_a_root_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: 
         ensure(mirror="http://127.0.0.1:9/")
     assert not home_of().exists()
     assert [path.name for path in (tmp_path / "syncsrv").iterdir()] == ["testroot.lock"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_sample_has_so_many_of_each_matrix_and_is_the_same_for_a_seed(seed: int) -> None:
+    cases = [(f"a{number}", "a", 3) for number in range(10)] + [(f"b{number}", "b", 5) for number in range(4)]
+    out = left_out(cases, seed)
+    assert len(out) == 7
+    assert all(name.startswith("a") for name in out)
+    assert out == left_out(cases, seed)
+
+
+def test_every_member_of_a_matrix_runs_some_day() -> None:
+    cases = [(number, "a", 1) for number in range(5)]
+    run = {number for seed in range(100) for number in range(5) if number not in left_out(cases, seed)}
+    assert run == set(range(5))
+
+
+def test_a_sample_is_drawn_for_the_whole_suite_and_not_for_a_test_that_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text("from tests.conftest import *\n")
+    test = tmp_path / "test_one.py"
+    test.write_text(
+        "import pytest\n@pytest.mark.sample(2)\n@pytest.mark.parametrize('n', range(9))\ndef test_it(n): pass\n"
+    )
+    config = str(TOP / "pyproject.toml")
+    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", config]
+
+    def said(*more: str) -> str:
+        done = subprocess.run([*argv, *more], cwd=TOP, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    assert "2 passed, 7 deselected" in said(str(tmp_path))
+    assert "SYNCSRV_TEST_SEED=" in said(str(tmp_path))
+    assert "9 passed" in said("-m", "", str(tmp_path))
+    assert "9 passed" in said(f"{test}::test_it")

@@ -9,6 +9,7 @@ ref calls first. What is read is compared with its id.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
@@ -16,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from syncsrv import durable
 from syncsrv.store import gitformat
@@ -31,6 +32,7 @@ from syncsrv.store.files import (
     writing,
 )
 from syncsrv.store.packs import Packs, PackWriter
+from syncsrv.store.stream import CutShortError, Opened, Streamed, checked, head_of, open_loose, open_packed, whole
 
 LOOSE_AT_MOST = 64
 """Objects that are written as files of their own; more at once become a pack."""
@@ -136,6 +138,31 @@ class Objects:
             raise MissingObjectError(object_id)
         return found
 
+    def size(self, object_id: str) -> int:
+        """Bytes of its content, which is not read.
+
+        Raises:
+            MissingObjectError, DamagedObjectError: as ``read``, as far as it was looked at.
+        """
+        with self._opened(object_id) as opened:
+            if opened is not None:
+                return opened.size
+        return len(self.read(object_id)[1])
+
+    def stream(self, object_id: str) -> Streamed:
+        """An object that need not be in memory as a whole; a delta in a pack is, all the same.
+
+        Raises:
+            MissingObjectError, DamagedObjectError: as ``read``; its pieces raise the second at their end.
+        """
+        with self._opened(object_id) as opened:
+            if opened is not None and opened.kind:
+                head = head_of(opened)
+                if len(head) == opened.size and gitformat.object_id(opened.kind, head) != object_id:
+                    raise CutShortError("its content is not what its id says")
+                return Streamed(opened.kind, opened.size, head, lambda: self._pieces(object_id))
+        return whole(*self.read(object_id))
+
     def put(self, kind: str, data: bytes) -> str:
         """Store an object; it can be read at once, and lasts when the next ``settle`` has returned.
 
@@ -195,6 +222,43 @@ class Objects:
         """Let go of files and threads."""
         self.packs.close()
         self._threads.shutdown()
+
+    def _pieces(self, object_id: str) -> Iterator[bytes]:
+        with self._opened(object_id) as opened:
+            if opened is not None and opened.kind:
+                yield from checked(object_id, opened)
+                return
+        yield from whole(*self.read(object_id)).pieces()
+
+    @contextlib.contextmanager
+    def _opened(self, object_id: str) -> Iterator[Opened | None]:
+        """Where the object can be read piece by piece; None where ``read`` has to answer."""
+        found = self._file(object_id) if _ID.fullmatch(object_id) else None
+        if found is None:
+            yield None
+            return
+        file, offset = found
+        try:
+            with file:
+                yield open_loose(file) if offset is None else open_packed(file, offset)
+        except (CutShortError, zlib.error) as error:
+            with self._lock:
+                self._damaged.add(object_id)
+            raise DamagedObjectError(object_id, str(error)) from error
+
+    def _file(self, object_id: str) -> tuple[BinaryIO, int | None] | None:
+        """The file that holds the object, and where in it if that is a pack."""
+        for _ in range(2):  # a repack by stock Git may move it in between
+            try:
+                return self._loose_path(object_id).open("rb"), None
+            except FileNotFoundError:
+                place = self.packs.place(object_id)
+            if place is None:
+                return None
+            with contextlib.suppress(FileNotFoundError):
+                return place[0].open("rb"), place[1]
+            self.packs.refresh()
+        return None
 
     def _is_there(self, object_id: str, kind: str, data: bytes) -> bool:
         """Whether the object need not be written; a torn file of that name does not count."""

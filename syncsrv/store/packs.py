@@ -62,6 +62,17 @@ class Packs:
         with self._lock:
             return self._find(object_id) is not None
 
+    def place(self, object_id: str) -> tuple[Path, int] | None:
+        """The pack that holds the object and where in it; None where none does that we know."""
+        with self._lock:
+            pack = self._find(object_id)
+            for name, known in self._packs.items():
+                if known is pack:
+                    with contextlib.suppress(KeyError, *_GONE, *_BROKEN, OSError):
+                        offset = pack.index.object_offset(RawObjectID(bytes.fromhex(object_id)))
+                        return self._folder / f"{name}.pack", offset
+            return None
+
     def read(self, object_id: str) -> tuple[str, bytes] | None:
         """Kind and content; None where no pack holds it.
 

@@ -20,7 +20,9 @@ from syncsrv.store.files import MissingObjectError, writing
 from syncsrv.store.layout import MAIN, NoRepositoryError
 from syncsrv.store.lock import StoreBusyError, WriterLock
 from syncsrv.store.objects import Objects
+from syncsrv.store.reach import Reach
 from syncsrv.store.refs import Refs
+from syncsrv.store.stream import Streamed
 from syncsrv.store.trees import TreeReader
 
 __all__ = ["MAIN", "CommitInfo", "NoRepositoryError", "Person", "Store"]
@@ -43,6 +45,7 @@ class Store:
         self._maps: Recent[str, dict[bytes, Entry]] = Recent(100_000)
         self._commits: Recent[str, CommitInfo] = Recent(20_000)
         self.weights: Recent[str, int] = Recent(100_000)
+        self._reach = Reach(self)
 
     @classmethod
     def create(cls, path: Path) -> Store:
@@ -172,6 +175,10 @@ class Store:
         """
         return revisions.resolve(self, text)
 
+    def resolve_shown(self, text: str) -> str:
+        """As ``resolve``, for who may see the history: what is only in receipts, jobs or quarantine is not found."""
+        return revisions.resolve(self, text, self._reach.holds)
+
     def ref(self, name: str) -> str | None:
         """Where a ref points; None where it does not exist."""
         return self._refs.get(name)
@@ -200,7 +207,19 @@ class Store:
         return self.read(object_id, "blob")
 
     def blob_size(self, object_id: str) -> int:
-        return len(self.blob(object_id))
+        """Bytes of a blob, which is not read for it."""
+        return self.objects.size(object_id)
+
+    def open_blob(self, object_id: str) -> Streamed:
+        """A blob, of which only the head is read.
+
+        Raises:
+            MissingObjectError, DamagedObjectError, MalformedObjectError: there is no such blob.
+        """
+        found = self.objects.stream(object_id)
+        if found.kind != "blob":
+            raise gitformat.MalformedObjectError(object_id, f"it is a {found.kind} where a blob belongs")
+        return found
 
     def read(self, object_id: str, kind: str) -> bytes:
         """The content of an object that has to be of a kind."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Protocol
 
 from syncsrv.errors import UsageError
@@ -15,6 +16,7 @@ _FOLDERS = ("", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/")
 """Where a name is looked for, in Git's order."""
 
 _STEP = re.compile(r"(~[0-9]{0,6}|\^[0-9]{0,2})\Z")
+_NONE = "no commit's id begins so"
 _HEX = re.compile(r"[0-9a-fA-F]{4,40}\Z")
 
 
@@ -51,8 +53,17 @@ class Repository(Protocol):
     def head(self) -> str | None: ...
 
 
-def resolve(store: Repository, text: str) -> str:
+def _any(commit: str) -> bool:
+    return True
+
+
+def resolve(store: Repository, text: str, shown: Callable[[str], bool] = _any) -> str:
     """The id of the commit that ``text`` means.
+
+    Args:
+        store: where it is looked for.
+        text: a name, an id, or the beginning of one, and steps behind it.
+        shown: whether a commit may be found; one that may not is answered as one that is not there.
 
     Raises:
         UnknownRevisionError: none.
@@ -63,7 +74,7 @@ def resolve(store: Repository, text: str) -> str:
     while (found := _STEP.search(name)) is not None:
         steps.append(found[1])
         name = name[: found.start()]
-    commit = _named(store, name, text)
+    commit = _named(store, name, text, shown)
     for step in reversed(steps):
         for number in _path(step):
             parents = store.parents(commit)
@@ -79,7 +90,7 @@ def _path(step: str) -> list[int]:
     return [1] * count if step[0] == "~" else [count] * (count > 0)
 
 
-def _named(store: Repository, name: str, text: str) -> str:
+def _named(store: Repository, name: str, text: str, shown: Callable[[str], bool]) -> str:
     if name in ("HEAD", "@"):
         found = store.head()
         if found is None:
@@ -91,16 +102,31 @@ def _named(store: Repository, name: str, text: str) -> str:
         except RefNameError:
             continue
         if target is not None:
-            return _commit(store, target, text)
+            found = _commit(store, target, text)
+            if not shown(found):
+                raise UnknownRevisionError(text)
+            return found
     if not _HEX.match(name):
         raise UnknownRevisionError(text)
     ids = store.objects.matching(name.lower())
     found_ids = tuple(sorted(i for i in ids if store.objects.read(i)[0] in ("commit", "tag")))
     if not found_ids:
-        raise UnknownRevisionError(text, "an object, but no commit" if ids else "no commit's id begins so")
-    if len(found_ids) > 1:
-        raise AmbiguousRevisionError(text, found_ids)
-    return _commit(store, found_ids[0], text)
+        raise UnknownRevisionError(text, "an object, but no commit" if ids else _NONE)
+    meant = [one for one in found_ids if len(found_ids) == 1 or _is_commit(store, one)]
+    meant = [one for one in meant if shown(_commit(store, one, text))]
+    if not meant:
+        raise UnknownRevisionError(text, _NONE)
+    if len(meant) > 1:
+        raise AmbiguousRevisionError(text, tuple(meant))
+    return _commit(store, meant[0], text)
+
+
+def _is_commit(store: Repository, object_id: str) -> bool:
+    try:
+        store.peel(object_id)
+    except MalformedObjectError:
+        return False
+    return True
 
 
 def _commit(store: Repository, object_id: str, text: str) -> str:

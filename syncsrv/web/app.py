@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from syncsrv.clock import Clock
 from syncsrv.control.shapes_page import WebSetup
-from syncsrv.web import access, failures, frame
+from syncsrv.web import access, api, failures, frame
 from syncsrv.web.assets import Assets
 from syncsrv.web.kept import KeptForms
 from syncsrv.web.pages import BLUEPRINTS
@@ -66,17 +66,20 @@ def create_app(setup: WebSetup, link: access.Asking, clock: Clock, assets: Asset
 
     @app.before_request
     def genuine() -> None:
-        """A form must come from a page of ours; a token proves that by itself, where no cookie could."""
+        """A form must come from a page of ours; a token proves that by itself, where no cookie could.
+
+        A program that does not say who it is can be used by no other site either, and is told just that.
+        """
         if request.routing_exception is not None or request.method in {"GET", "HEAD", "OPTIONS", "TRACE"}:
             return
-        if not access.bearer():
+        if not access.bearer() and (access.claim() is not None or not failures.is_api()):
             csrf.protect()
 
     app.after_request(unchanged)
     frame.install(app, setup, clock, assets)
     failures.install(app, forms)
     _static(app, assets)
-    for blueprint in BLUEPRINTS:
+    for blueprint in (*BLUEPRINTS, *api.BLUEPRINTS):
         app.register_blueprint(blueprint)
     for name in assets.templates:
         app.jinja_env.get_template(name)  # compiled now: a template that is wrong must not wait for its first reader

@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from syncsrv.control.ask import CoreAwayError
 from syncsrv.errors import SyncsrvError
 from syncsrv.web import access
+from syncsrv.web.api import problem
 from syncsrv.web.kept import KeptForms
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def retry_after(error: SyncsrvError) -> int:
 
 def is_api() -> bool:
     """Whether the answer is for a program."""
-    return request.path.startswith("/api/")
+    return problem.is_for_programs(request.path)
 
 
 def install(app: Flask, forms: KeptForms) -> None:
@@ -65,13 +66,19 @@ def install(app: Flask, forms: KeptForms) -> None:
     def ours(error: SyncsrvError) -> AnyResponse:
         if error.code == "not-logged-in" and not is_api():
             return _to_login(forms)
-        response = page(status_of(error), error.message, error.remedy)
+        status = status_of(error)
+        if is_api():
+            response = problem.respond(problem.of_error(error, status))
+        else:
+            response = page(status, error.message, error.remedy)
         if error.code == "slow-down":
             response.headers["Retry-After"] = str(retry_after(error))
         return response
 
     @app.errorhandler(CSRFError)
     def forged(error: CSRFError) -> AnyResponse:
+        if is_api():
+            return problem.respond(problem.of_error(problem.CsrfError(), 400))
         return page(
             400,
             "cannot accept this form: it was not made by this page, or before the last log-in",
@@ -83,7 +90,7 @@ def install(app: Flask, forms: KeptForms) -> None:
         status = error.code or 500
         if status < 400:
             return error.get_response()  # type: ignore[return-value]  # its type is the parent of all responses
-        response = page(status, *_said(status))
+        response = problem.respond(problem.of_http(error)) if is_api() else page(status, *_said(status))
         allowed = getattr(error, "valid_methods", None)
         if allowed:
             response.headers["Allow"] = ", ".join(sorted(allowed))
@@ -93,6 +100,8 @@ def install(app: Flask, forms: KeptForms) -> None:
     def bug(error: Exception) -> AnyResponse:
         request_id = secrets.token_hex(6)
         log.error("request %s (%s %s) failed", request_id, request.method, request.path, exc_info=error)
+        if is_api():
+            return problem.respond(problem.of_bug(request_id))
         return page(
             500,
             f"cannot show this: an error inside syncsrv (request {request_id})",

@@ -57,6 +57,18 @@ class BadBodyError(UsageError):
         super().__init__(f"cannot read the body: {why}", "send one JSON object, as the OpenAPI document describes it")
 
 
+class CsrfError(UsageError):
+    """The page's cookie came without the page's CSRF token."""
+
+    code = "csrf"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "cannot accept this request: it has the page's cookie, but not its CSRF token in the header X-CSRFToken",
+            "send that header, or a token (`Authorization: Bearer`) instead of the cookie; nothing was done",
+        )
+
+
 _HTTP: Mapping[int, tuple[str, str, str]] = {
     400: ("bad-request", "cannot read the request: it is malformed", "the OpenAPI document describes every request"),
     404: ("no-such-resource", "cannot find what was asked for: nothing has this address", "see /api/v1/openapi.json"),
@@ -86,6 +98,18 @@ def of_http(error: HTTPException) -> Problem:
     status = error.code or 500
     code, detail, remedy = _HTTP.get(status, ("failed", "cannot answer the request", ""))
     return Problem(TYPE + code, HTTPStatus(status).phrase, status, detail, code, remedy)
+
+
+def of_bug(request_id: str) -> Problem:
+    """A fault of ours, which the log of web has under ``request_id``."""
+    return Problem(
+        TYPE + "internal",
+        HTTPStatus.INTERNAL_SERVER_ERROR.phrase,
+        HTTPStatus.INTERNAL_SERVER_ERROR.value,
+        f"cannot answer: an error inside syncsrv (request {request_id})",
+        "internal",
+        f"look for {request_id} in the log of web and report it",
+    )
 
 
 def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:

@@ -1,8 +1,9 @@
-"""Which commits touched which path: an index in SQLite beside the repository, for what is live on this node.
+"""Which commits touched which path: an index in SQLite beside the repository, for what is live on a node.
 
-It follows main by first parents: what a sync brought counts as what it changed here, against what was live before. Git
-holds the truth; the index is made anew when it is missing, damaged or of another main, and is caught up before each
-answer. Only notes (``note``) are in it alone: hints about commits that carry no trailers of ours.
+It follows one branch, this node's main or a peer's as last fetched, by first parents: what a sync brought counts as
+what it changed here, against what was live before. Git holds the truth; the index is made anew when it is missing,
+damaged or of another branch, and is caught up before each answer. Only notes (``note``) are in it alone: hints about
+commits that carry no trailers of ours.
 """
 
 from __future__ import annotations
@@ -15,24 +16,21 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import TypeVar
 
-from syncsrv.errors import DamagedError, SyncsrvError
 from syncsrv.plan.tree import is_below, parents
 from syncsrv.store.commits import CommitInfo
-from syncsrv.store.files import NoSpaceError, writing
 from syncsrv.store.repo import MAIN, Store
+from syncsrv.store.sidecar import is_damage, opened, replaced, translated
 
-_FORMAT = 1
-_WHAT = "the index of the history"
-_SCHEMA = """
-CREATE TABLE commits (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
-CREATE TABLE paths (path BLOB, n INTEGER, itself INTEGER NOT NULL, PRIMARY KEY (path, n)) WITHOUT ROWID;
-CREATE INDEX paths_by_commit ON paths (n) WHERE itself;
-CREATE TABLE notes (id TEXT PRIMARY KEY, via TEXT NOT NULL, person TEXT NOT NULL);
+_TOGETHER = 500
+"""Commits that are taken in at a time; a caller who gives up loses no more."""
+
+_SEARCH = """
+SELECT n, id FROM commits
+WHERE (:before IS NULL OR n < :before) AND (:author = '' OR instr(author, :author))
+  AND (:via = '' OR coalesce(nullif(via, ''), (SELECT via FROM notes WHERE notes.id = commits.id), 'push') = :via)
+  AND (:path = x'' OR n IN (SELECT n FROM paths WHERE path = :path))
+ORDER BY n DESC
 """
-"""``n`` counts from main's first commit; a path has a row for each commit that changed it (itself) or what is below."""
-
-_NOT_OURS = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
-"""Errors of the system that a new file would not cure."""
 
 T = TypeVar("T")
 
@@ -52,19 +50,42 @@ class Logged:
     paths: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which commits are looked for; all that is given has to hold.
+
+    Attributes:
+        path: they changed it, or something below it; empty for all.
+        author: part of the author's name, in any case.
+        via: how they came to be, as ``via_of`` says it.
+        tops: they changed one of these paths, or something below; empty for all.
+        holds: and what they changed has a path for which this is true.
+        before: they are older than this commit of the branch.
+    """
+
+    path: bytes = b""
+    author: str = ""
+    via: str = ""
+    tops: tuple[bytes, ...] = ()
+    holds: Callable[[bytes], bool] | None = None
+    before: str | None = None
+
+
 class History:
     """For any thread.
 
     Args:
         store: the repository.
         path: the index, ``state_dir/history.sqlite``.
+        ref: the branch; main for this node, ``refs/remotes/NODE/main`` for a peer.
     """
 
-    def __init__(self, store: Store, path: Path) -> None:
+    def __init__(self, store: Store, path: Path, ref: str = MAIN) -> None:
         self._store = store
         self._path = path
+        self._ref = ref
         self._lock = threading.RLock()
-        self._db = _open(path)
+        self._db = opened(path)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -79,8 +100,26 @@ class History:
             n: how many at most.
             start: the commit to begin with; default main. One that main does not have is walked without the index.
         """
-        head = start or self._store.ref(MAIN)
+        head = start or self._store.ref(self._ref)
         return self._safely(lambda: self._log(path, n, head)) if head else []
+
+    def search(self, wanted: Search, n: int) -> list[Logged]:
+        """The newest commits of the branch that are wanted, newest first; none where ``before`` is not on it.
+
+        Args:
+            wanted: which.
+            n: how many at most.
+        """
+        return self._safely(lambda: self._search(wanted, n))
+
+    def has(self, commit: str) -> bool:
+        """Whether the branch has the commit, by first parents."""
+
+        def look() -> bool:
+            self._catch_up()
+            return self._place(commit) is not None
+
+        return self._safely(look)
 
     def paths_of(self, commit: str) -> tuple[bytes, ...]:
         """What a commit changed against its first parent, sorted."""
@@ -128,14 +167,14 @@ class History:
             except sqlite3.ProgrammingError:
                 raise
             except sqlite3.DatabaseError as error:
-                if not _is_damage(error):
-                    raise _translated(self._path, error) from error
+                if not is_damage(error):
+                    raise translated(self._path, error) from error
             self._db.close()
             try:
-                self._db = _replace(self._path)
+                self._db = replaced(self._path)
                 return action()
             except sqlite3.DatabaseError as error:
-                raise _translated(self._path, error) from error
+                raise translated(self._path, error) from error
 
     def _log(self, path: bytes | None, n: int, head: str) -> list[Logged]:
         self._catch_up()
@@ -151,6 +190,28 @@ class History:
             rows = self._db.execute("SELECT id FROM commits WHERE n <= ? ORDER BY n DESC LIMIT ?", (place, n))
         ids = [str(row[0]) for row in rows.fetchall()]
         return [Logged(commit, self._store.read_commit(commit), self._paths_of(commit)) for commit in ids]
+
+    def _search(self, wanted: Search, n: int) -> list[Logged]:
+        self._catch_up()
+        within: set[int] | None = None
+        if wanted.tops and b"" not in wanted.tops:
+            rows = (self._db.execute("SELECT n FROM paths WHERE path = ?", (top,)) for top in wanted.tops)
+            within = {int(row[0]) for cursor in rows for row in cursor}
+        values = {
+            "before": None if wanted.before is None else self._place(wanted.before) or 0,
+            "author": wanted.author.casefold(),
+            "via": wanted.via,
+            "path": wanted.path,
+        }
+        found: list[Logged] = []
+        for place, commit in self._db.execute(_SEARCH, values):
+            if len(found) >= n:
+                break
+            if within is None or place in within:
+                changed = self._paths_of(commit)
+                if wanted.holds is None or any(map(wanted.holds, changed)):
+                    found.append(Logged(commit, self._store.read_commit(commit), changed))
+        return found
 
     def _paths_of(self, commit: str) -> tuple[bytes, ...]:
         place = self._place(commit)
@@ -169,29 +230,34 @@ class History:
         return [info.id for info in takewhile(lambda info: info.id not in had, self._store.first_parents(main))]
 
     def _catch_up(self) -> int:
-        head = self._store.ref(MAIN)
+        head = self._store.ref(self._ref)
         newest = self._db.execute("SELECT id FROM commits ORDER BY n DESC LIMIT 1").fetchone()
         if head is None or (newest and newest[0] == head):
             return 0
-        fresh: list[str] = []
+        fresh: list[CommitInfo] = []
         place = 0
         for info in self._store.first_parents(head):
             found = self._place(info.id)
             if found is not None:
                 place = found
                 break
-            fresh.append(info.id)
-        self._append(place, fresh)
+            fresh.append(info)
+        fresh.reverse()
+        for at in range(0, len(fresh), _TOGETHER):
+            self._append(place + at, fresh[at : at + _TOGETHER])
+        if not fresh:
+            self._append(place, [])
         return len(fresh)
 
-    def _append(self, place: int, fresh: list[str]) -> None:
-        """Put commits (newest first) behind the one at ``place``; what stood there is of a main that is no more."""
+    def _append(self, place: int, fresh: list[CommitInfo]) -> None:
+        """Put commits (oldest first) behind the one at ``place``; what stood there is of a branch that is no more."""
         with self._db:
             self._db.execute("DELETE FROM paths WHERE n > ?", (place,))
             self._db.execute("DELETE FROM commits WHERE n > ?", (place,))
-            for n, commit in enumerate(reversed(fresh), place + 1):
-                self._db.execute("INSERT INTO commits VALUES (?, ?)", (n, commit))
-                changed = self._changed(commit)
+            for n, info in enumerate(fresh, place + 1):
+                row = (n, info.id, info.author.casefold(), info.via)
+                self._db.execute("INSERT INTO commits VALUES (?, ?, ?, ?)", row)
+                changed = self._changed(info.id)
                 rows = {above: 0 for path in changed for above in parents(path)} | dict.fromkeys(changed, 1)
                 self._db.executemany(
                     "INSERT INTO paths VALUES (?, ?, ?)", ((path, n, itself) for path, itself in rows.items())
@@ -219,53 +285,3 @@ class History:
     def _place(self, commit: str) -> int | None:
         row = self._db.execute("SELECT n FROM commits WHERE id = ?", (commit,)).fetchone()
         return int(row[0]) if row else None
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    try:
-        return _connect(path)
-    except sqlite3.DatabaseError as error:
-        if not _is_damage(error):
-            raise _translated(path, error) from error
-    try:
-        return _replace(path)
-    except sqlite3.DatabaseError as error:
-        raise _translated(path, error) from error
-
-
-def _replace(path: Path) -> sqlite3.Connection:
-    for end in ("", "-wal", "-shm", "-journal"):
-        path.with_name(path.name + end).unlink(missing_ok=True)
-    return _connect(path)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    with writing(path, _WHAT):
-        path.touch(mode=0o600)
-    db = sqlite3.connect(path, check_same_thread=False, timeout=10)
-    try:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_FORMAT}; COMMIT;")
-        elif version != _FORMAT:
-            raise sqlite3.DatabaseError(f"its format is {version}")
-    except sqlite3.DatabaseError:
-        db.close()
-        raise
-    return db
-
-
-def _is_damage(error: sqlite3.Error) -> bool:
-    """Whether a new file would cure it; codes carry details in their higher bits."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-    return code != sqlite3.SQLITE_FULL and code not in _NOT_OURS
-
-
-def _translated(path: Path, error: sqlite3.Error) -> SyncsrvError:
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
-        return NoSpaceError(path, _WHAT)
-    return DamagedError(
-        f"cannot use the index of the history {path}: {error}", "remove the file; it is made anew from the repository"
-    )

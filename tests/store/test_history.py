@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncsrv.store.history import History
+from syncsrv.plan.tree import Entry, Kind, is_below
+from syncsrv.store.commits import Person
+from syncsrv.store.history import History, Search
 from syncsrv.store.repo import Store
 from tests.store import stock
+from tests.store.conftest import WHEN
 from tests.store.test_exchange import commit_files
 
 
@@ -161,3 +165,86 @@ def test_the_index_says_what_git_says(
         assert ids(history, path) == said
     history.close()
     store.close()
+
+
+NAMES = ("Alice", "bob", "ÉMILE", "fw1")
+PATHS = (b"a", b"d/b", b"d/e/c", b"x/\xff")
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(NAMES),
+            st.sampled_from(("watch", "cli", "")),
+            st.dictionaries(st.sampled_from(PATHS), st.binary(max_size=1), max_size=2),
+        ),
+        max_size=12,
+    ),
+    path=st.sampled_from((b"", *PATHS, b"d", b"x")),
+    author=st.sampled_from(("", "ali", "B", "émi", "é", "%", "nobody")),
+    via=st.sampled_from(("", "watch", "push")),
+    tops=st.sampled_from(((), (b"d",), (b"a", b"d/e"), (b"",))),
+    back=st.integers(0, 14),
+    n=st.integers(0, 14),
+)
+def test_a_search_finds_what_a_naive_filter_finds(
+    tmp_path_factory: pytest.TempPathFactory,
+    steps: list[tuple[str, str, dict[bytes, bytes]]],
+    path: bytes,
+    author: str,
+    via: str,
+    tops: tuple[bytes, ...],
+    back: int,
+    n: int,
+) -> None:
+    folder = tmp_path_factory.mktemp("s")
+    store = Store.create(folder / "config.git")
+    head = None
+    ref = "refs/remotes/fw2/main"
+    for step, (name, how, files) in enumerate(steps):
+        with store.writer():
+            changes = {p: Entry(Kind.FILE, 0o644, blob=store.put_blob(data)) for p, data in files.items()}
+            tree = store.build_tree(head, changes)
+            message = f"step {step}\n\nVia: {how}\n" if how else f"step {step}\n"
+            when = WHEN + timedelta(seconds=step)
+            commit = store.commit(tree, [head] if head else [], message, Person(name, "a@b"), when)
+            store.move_ref(ref, commit, head)
+            head = commit
+    history = History(store, folder / "h.sqlite", ref)
+    line = [info.id for info in store.first_parents(head)] if head else []
+    before = line[back] if back < len(line) else None
+
+    def wanted(commit: str) -> bool:
+        info = store.read_commit(commit)
+        changed = history.paths_of(commit)
+        return (
+            (not path or any(is_below(one, path) for one in changed))
+            and author.casefold() in info.author.casefold()
+            and via in ("", history.via_of(commit))
+            and (not tops or any(in_tops(one, tops) for one in changed))
+        )
+
+    after = line[back + 1 :] if before else line
+    search = Search(path, author, via, tops, (lambda one: in_tops(one, tops)) if tops else None, before)
+    found = history.search(search, n)
+    assert [one.commit for one in found] == [one for one in after if wanted(one)][:n]
+    assert all(one.paths == history.paths_of(one.commit) for one in found)
+    history.close()
+    store.close()
+
+
+def in_tops(path: bytes, tops: tuple[bytes, ...]) -> bool:
+    """An area that leaves one path out."""
+    return path != b"d/b" and any(is_below(path, top) for top in tops)
+
+
+def test_a_branch_has_its_own_commits_only_and_goes_on_behind_one_of_them(store: Store, history: History) -> None:
+    a = commit_files(store, {b"a": b"1"})
+    b = commit_files(store, {b"a": b"2"}, a, step=1)
+    side = commit_files(store, {b"b": b"x"}, a, ref=None, step=2)
+    assert [history.has(one) for one in (a, b, side, "1" * 40)] == [True, True, False, False]
+    assert [one.commit for one in history.search(Search(before=b), 5)] == [a]
+    assert history.search(Search(before=side), 5) == []
+    store.move_ref("refs/heads/main", a, b)
+    assert not history.has(b), "main went back"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
 from syncsrv.control import codec
-from syncsrv.control.errors import error_body
+from syncsrv.control.errors import NotLoggedInError, error_body
 from syncsrv.control.frames import (
     CHUNK,
     BadFrameError,
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 POWERS = ("viewer", "operator", "admin")
 """What a person may do, each including the ones before."""
 
+LONGEST_ORIGIN = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -41,6 +43,8 @@ class Caller:
         person: the name of the person; for a peer the one it names, or empty.
         node: the peer's name, where a peer asks.
         via: how it is recorded: cli, web, ssh, peer or door.
+        origin: the address that the page was asked from, as web says; empty elsewhere.
+        credential: what the page's caller proved itself by, as it was sent; empty elsewhere.
     """
 
     door: Door
@@ -48,6 +52,13 @@ class Caller:
     person: str = ""
     node: str | None = None
     via: str = ""
+    origin: str = ""
+    credential: str = field(default="", repr=False)
+
+    @property
+    def came_from(self) -> str:
+        """From where, as receipts show it: an address, else the way."""
+        return self.origin or self.via
 
     @property
     def label(self) -> str:
@@ -174,7 +185,8 @@ class Dispatcher:
         envelope = decode_json(frame.payload)
         if not isinstance(envelope, dict) or not isinstance(envelope.get("verb"), str):
             raise BadFrameError("request", "its request names no verb")
-        if envelope.keys() - {"verb", "body", "as"} or not isinstance(envelope.get("as"), str | None):
+        texts = (envelope.get("as"), envelope.get("from"))
+        if envelope.keys() - {"verb", "body", "as", "from"} or not all(isinstance(text, str | None) for text in texts):
             raise BadFrameError("request", "its request has fields that no request has")
         return Call(envelope["verb"], secrets.token_hex(6), fds=list(frame.fds)), envelope
 
@@ -202,7 +214,11 @@ class Dispatcher:
             raise UnknownVerbError(call.verb, self._version, self._open_to(caller.door))
         if caller.door not in verb.doors:
             raise DeniedError(f'cannot do "{verb.name}": it is for {", ".join(sorted(verb.doors))} only')
+        if caller.door is Door.WEB:
+            caller = replace(caller, origin=_origin(envelope.get("from") or ""))
         caller = self._claim(caller, envelope.get("as"))
+        if caller.door is Door.WEB and not caller.power and verb.power:
+            raise NotLoggedInError(f'cannot do "{verb.name}": nobody is logged in, or the log-in has ended', "log in")
         if not may(caller.power, verb.power):
             held = caller.power or "not logged in"
             raise DeniedError(
@@ -233,6 +249,17 @@ class Dispatcher:
 
     def _open_to(self, door: Door) -> Mapping[str, Verb]:
         return {name: verb for name, verb in self._table.items() if door in verb.doors}
+
+
+def _origin(text: str) -> str:
+    """Where a request of the page came from.
+
+    Raises:
+        UsageError: it could not stand in a receipt.
+    """
+    if len(text) > LONGEST_ORIGIN or not text.isprintable():
+        raise UsageError("cannot say where the request came from: the address is too long or has odd characters")
+    return text
 
 
 def may(power: str, needed: str) -> bool:

@@ -12,9 +12,29 @@ from syncsrv.errors import DamagedError, DeniedError, RefusedError, SyncsrvError
 Body = dict[str, Any]
 """A request or reply as JSON; codec.py turns it into the table's dataclasses where they are wanted."""
 
+
+class NotLoggedInError(SyncsrvError):
+    """The session or token is unknown, or no longer good."""
+
+    code = "not-logged-in"
+
+
+class SlowDownError(SyncsrvError):
+    """Too many wrong passwords; ``retry_s`` seconds from now the next one is looked at."""
+
+    code = "slow-down"
+
+    def __init__(self, message: str, remedy: str = "", retry_s: float = 1.0) -> None:
+        super().__init__(message, remedy)
+        self.retry_s = retry_s
+
+
+LONGEST_RETRY_S = 3600.0
 _CODE = re.compile(r"[a-z][a-z-]{0,39}")
 _PARENTS: Mapping[int, type[SyncsrvError]] = {2: UsageError, 3: UnreachableError}
-_NAMED: Mapping[str, type[SyncsrvError]] = {"denied": DeniedError, "damaged": DamagedError}
+_NAMED: Mapping[str, type[SyncsrvError]] = {
+    error.code: error for error in (DeniedError, DamagedError, NotLoggedInError)
+}
 
 
 def rebuild_error(body: Body) -> SyncsrvError:
@@ -31,6 +51,11 @@ def rebuild_error(body: Body) -> SyncsrvError:
         guards = body.get("guards")
         names = tuple(printable(str(guard))[:64] for guard in guards[:64]) if isinstance(guards, list) else ()
         return RefusedError(message, remedy, names)
+    if code == SlowDownError.code:
+        retry_s = body.get("retry_s")
+        if not isinstance(retry_s, int | float) or not 0 < retry_s <= LONGEST_RETRY_S:
+            retry_s = 1.0
+        return SlowDownError(message, remedy, float(retry_s))
     parent = _NAMED.get(code) or _PARENTS.get(status, SyncsrvError)
     if (code, status) == (parent.code, parent.exit_status):
         return parent(message, remedy)
@@ -49,4 +74,6 @@ def error_body(error: SyncsrvError) -> Body:
     }
     if isinstance(error, RefusedError):
         body["guards"] = list(error.guards)
+    if isinstance(error, SlowDownError):
+        body["retry_s"] = error.retry_s
     return body

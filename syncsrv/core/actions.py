@@ -11,7 +11,7 @@ from syncsrv.control.codec import decode_reply
 from syncsrv.control.dispatch import Caller
 from syncsrv.control.shapes import JobReply, JobStarted, NodeResult, ServicesReply, ServicesRequest, Step
 from syncsrv.core.facts import service_info
-from syncsrv.core.jobs import Job
+from syncsrv.core.jobs import Job, about
 from syncsrv.core.parts import Core
 from syncsrv.core.receipts import noted
 from syncsrv.errors import UsageError
@@ -47,11 +47,25 @@ def act(core: Core, request: ServicesRequest, caller: Caller) -> Job:
         raise UsageError(f"cannot {request.action} services: none is named", "name them, or use restart-all")
     kind = f"services {request.action}"
     if _elsewhere(core, request):
-        return core.jobs.start(kind, caller.label, request.node, lambda job: _relay(core, request, caller, job))
+        return core.jobs.start(
+            kind,
+            caller.label,
+            request.node,
+            lambda job: _relay(core, request, caller, job),
+            origin=caller.came_from,
+            subject=about(request.node, request.names),
+        )
     for name in request.names:
         if name not in core.cluster.services:
             raise UnknownServiceError(name, core.cluster.services)
-    return core.jobs.start(kind, caller.label, core.node, lambda job: _work(core, request, job))
+    return core.jobs.start(
+        kind,
+        caller.label,
+        core.node,
+        lambda job: _work(core, request, job),
+        origin=caller.came_from,
+        subject=about(core.node, request.names),
+    )
 
 
 def _elsewhere(core: Core, request: ServicesRequest) -> bool:

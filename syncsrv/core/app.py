@@ -21,7 +21,7 @@ from syncsrv.apply.order import Order, Parts
 from syncsrv.apply.record import Recorded, Recorder
 from syncsrv.checks.check import Checker
 from syncsrv.checks.stage import sweep
-from syncsrv.clock import Clock
+from syncsrv.clock import Clock, boot_id
 from syncsrv.config.load import Configuration, load, parse_cluster
 from syncsrv.config.model import Cluster, Peer, Power, Role
 from syncsrv.config.problem import ConfigurationError
@@ -30,6 +30,7 @@ from syncsrv.control.serve import Server
 from syncsrv.control.shapes import Facts, PeopleReply
 from syncsrv.control.verbs import VERBS, Door
 from syncsrv.core.backup import applied_again, applied_by
+from syncsrv.core.devices import Devices, page_secret
 from syncsrv.core.following import believed
 from syncsrv.core.freshness import Freshness
 from syncsrv.core.handlers import Handlers
@@ -40,8 +41,10 @@ from syncsrv.core.parts import Core, Live, areas_of
 from syncsrv.core.peers import PeerBook
 from syncsrv.core.people import People
 from syncsrv.core.recovery import recover
+from syncsrv.core.sessions import Sessions
 from syncsrv.core.ssh.ssh import Ssh
 from syncsrv.core.state import StateFile
+from syncsrv.core.weblogin import WebLogin
 from syncsrv.disk.files import LiveFiles
 from syncsrv.errors import SyncsrvError, UsageError
 from syncsrv.plan.tree import CLUSTER_PATH
@@ -99,6 +102,8 @@ class App:
         self._threads: list[threading.Thread] = []
         self._people_seen = ""
         people = People(node.state_dir)
+        sessions = Sessions(node.state_dir / "sessions.json", clock, boot_id())
+        login = WebLogin(people, sessions, Devices(page_secret(node.state_dir / "web")), clock)
         self._ssh = Ssh(lambda: self._live.config, signer, people, store.path, clock)
         book = PeerBook(
             lambda: tuple(self._live.config.node.peers),
@@ -139,6 +144,7 @@ class App:
             signer=signer,
             tags=TagRecords(node.state_dir / "tags.json"),
             people=people,
+            login=login,
             state=StateFile(node.state_dir / "sync.json"),
             recorder=recorder,
             engine=Engine(parts),
@@ -152,7 +158,8 @@ class App:
             watch_problem=lambda: self._watcher.degraded,
         )
         self._watcher = Watcher(node.root, self._changed, clock)
-        self._server = Server(VERBS, Handlers(self.core).table(), node=node.node, version=__version__)
+        handlers = Handlers(self.core).table()
+        self._server = Server(VERBS, handlers, node=node.node, version=__version__, claim=login.claim)
 
     # -- life
 

@@ -21,7 +21,7 @@ from syncsrv.config.problem import ConfigurationError
 from syncsrv.control.dispatch import Caller
 from syncsrv.control.shapes import NodeResult, PullRequest, SyncRequest
 from syncsrv.core.fetch import fetched
-from syncsrv.core.jobs import Job
+from syncsrv.core.jobs import Job, about
 from syncsrv.core.mains import remember_main
 from syncsrv.core.parts import Core, author, is_remote, power_of
 from syncsrv.core.receipts import noted
@@ -128,7 +128,13 @@ def _master(core: Core) -> str:
 
 def _start(core: Core, offer: Offer, request: PullRequest, caller: Caller) -> Job:
     return core.jobs.start(
-        "sync", caller.label, core.node, lambda job: {core.node: _work(core, offer, request, caller, job)}
+        "sync",
+        caller.label,
+        core.node,
+        lambda job: {core.node: _work(core, offer, request, caller, job)},
+        origin=caller.came_from,
+        reason=request.reason,
+        subject=about(offer.tag or "the newest tag", offer.areas, dry_run=request.dry_run),
     )
 
 

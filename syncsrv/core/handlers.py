@@ -51,6 +51,8 @@ class Handlers:
             "user-remove": self._user_remove,
             "user-passwd": self._user_passwd,
             "user-token": lambda caller, request, call: shapes.TokenReply(self._core.people.new_token(request.name)),
+            "user-revoke": self._user_revoke,
+            **self._core.login.handlers(),
             "reload": self._reload,
         }
 
@@ -138,11 +140,17 @@ class Handlers:
 
     def _user_remove(self, caller: Caller, request: shapes.UserRequest, call: Call) -> shapes.UsersReply:
         self._core.people.remove(request.name)
+        self._core.login.ended(request.name)
         self._core.people_changed()
         return self._users()
 
     def _user_passwd(self, caller: Caller, request: shapes.PasswordRequest, call: Call) -> shapes.UsersReply:
         self._core.people.set_password(request.name, request.password)
+        self._core.login.ended(request.name)
+        return self._users()
+
+    def _user_revoke(self, caller: Caller, request: shapes.UserRequest, call: Call) -> shapes.UsersReply:
+        self._core.people.revoke_tokens(request.name)
         return self._users()
 
     def _reload(self, caller: Caller, request: shapes.Empty, call: Call) -> shapes.Empty:

@@ -10,7 +10,7 @@ import logging
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from syncsrv.clock import Clock, rfc3339
@@ -44,6 +44,9 @@ class Job:
         requested_by: the person, with ``via NODE`` where another node asked.
         at: when it was asked for, as text.
         tag: the tag it is about, as soon as it is known.
+        origin: from where it was asked for: an address, or the way (cli, ssh, peer).
+        reason: what the person gave as one.
+        subject: what it is about, in a few words.
     """
 
     id: str
@@ -51,6 +54,9 @@ class Job:
     requested_by: str
     at: str
     tag: str | None = None
+    origin: str = ""
+    reason: str = ""
+    subject: str = ""
     state: str = "running"
     nodes: Mapping[str, NodeResult] = field(default_factory=dict)
     on_abort: list[Callable[[str], None]] = field(default_factory=list)
@@ -72,10 +78,34 @@ class Job:
         """The steps after the first ``after``; waits for news up to ``wait_s`` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self.state != "running" or len(self._steps) > after, timeout=wait_s)
-            return JobReply(self.id, self.kind, self.state, tuple(self._steps[after:]), self.tag, self.nodes)
+            return JobReply(
+                job=self.id,
+                kind=self.kind,
+                state=self.state,
+                steps=tuple(self._steps[after:]),
+                tag=self.tag,
+                nodes=self.nodes,
+                requested_by=self.requested_by,
+                at=self.at,
+                origin=self.origin,
+                reason=self.reason,
+                subject=self.subject,
+            )
 
     def info(self) -> JobInfo:
-        return JobInfo(self.id, self.kind, self.state, self.requested_by, self.at)
+        with self._changed:
+            results = {node: one.result for node, one in self.nodes.items()}
+            return JobInfo(
+                job=self.id,
+                kind=self.kind,
+                state=self.state,
+                requested_by=self.requested_by,
+                at=self.at,
+                origin=self.origin,
+                tag=self.tag,
+                subject=self.subject,
+                results=results,
+            )
 
 
 class Jobs:
@@ -87,7 +117,17 @@ class Jobs:
         self._threads: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
 
-    def start(self, kind: str, requested_by: str, node: str, work: Callable[[Job], Mapping[str, NodeResult]]) -> Job:
+    def start(
+        self,
+        kind: str,
+        requested_by: str,
+        node: str,
+        work: Callable[[Job], Mapping[str, NodeResult]],
+        *,
+        origin: str = "",
+        reason: str = "",
+        subject: str = "",
+    ) -> Job:
         """Begin ``work`` in a thread of its own.
 
         Args:
@@ -95,9 +135,13 @@ class Jobs:
             requested_by: who asked.
             node: under whose name a failure of the work itself is shown.
             work: does it and returns the result per node.
+            origin: from where it was asked for.
+            reason: what the person gave as one.
+            subject: what it is about.
         """
         now = self._clock.utc()
-        job = Job(f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}", kind, requested_by, rfc3339(now))
+        name = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        job = Job(name, kind, requested_by, rfc3339(now), origin=origin, reason=reason, subject=subject)
         with self._lock:
             self._jobs[job.id] = job
             while len(self._jobs) > KEPT and next(iter(self._jobs.values())).state != "running":
@@ -161,3 +205,8 @@ class Jobs:
         for thread in threads:
             thread.join(max(0.0, ends_at - self._clock.monotonic()))
         return not any(thread.is_alive() for thread in threads)
+
+
+def about(what: str, parts: Collection[str] = (), *, dry_run: bool = False) -> str:
+    """A job's subject: ``fw2: nginx, vpn (dry run)``."""
+    return what + (f": {', '.join(parts)}" if parts else "") + (" (dry run)" if dry_run else "")

@@ -21,7 +21,7 @@ from syncsrv.control.dispatch import Caller
 from syncsrv.control.errors import Body
 from syncsrv.control.shapes import JobReply, JobStarted, NodeResult, Step, SyncRequest
 from syncsrv.core.backup import DRY_RUN
-from syncsrv.core.jobs import Job, UnknownJobError
+from syncsrv.core.jobs import Job, UnknownJobError, about
 from syncsrv.core.parts import Core
 from syncsrv.errors import SyncsrvError, UnreachableError, UsageError
 from syncsrv.plan.areas import CLUSTER_AREA
@@ -67,7 +67,15 @@ def sync(core: Core, request: SyncRequest, caller: Caller) -> Job:
     """
     nodes = _targets(core, request.nodes)
     _refuse_unknown(core, request)
-    return core.jobs.start("sync", caller.label, core.node, lambda job: _work(core, request, caller, nodes, job))
+    return core.jobs.start(
+        "sync",
+        caller.label,
+        core.node,
+        lambda job: _work(core, request, caller, nodes, job),
+        origin=caller.came_from,
+        reason=request.reason,
+        subject=about(", ".join(nodes), request.areas, dry_run=request.dry_run),
+    )
 
 
 def _targets(core: Core, asked: tuple[str, ...]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from syncsrv.core.lag import Lag
 from syncsrv.core.peers import PeerBook
 from syncsrv.core.people import People
 from syncsrv.core.state import StateFile
+from syncsrv.core.weblogin import WebLogin
 from syncsrv.plan.areas import Areas
 from syncsrv.services.base import ServiceStatus
 from syncsrv.services.control import Services
@@ -86,6 +87,7 @@ class Core:
     signer: Signer
     tags: TagRecords
     people: People
+    login: WebLogin
     state: StateFile
     recorder: Recorder
     engine: Engine

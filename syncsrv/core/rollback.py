@@ -17,7 +17,7 @@ from syncsrv.config.load import parse_cluster
 from syncsrv.config.model import Cluster
 from syncsrv.control.dispatch import Caller
 from syncsrv.control.shapes import NodeResult, RollbackRequest
-from syncsrv.core.jobs import Job
+from syncsrv.core.jobs import Job, about
 from syncsrv.core.parts import Core, author, is_remote, power_of
 from syncsrv.core.receipts import noted
 from syncsrv.errors import SyncsrvError, UsageError
@@ -59,7 +59,15 @@ def rollback(core: Core, request: RollbackRequest, caller: Caller) -> Job:
     def work(job: Job) -> Mapping[str, NodeResult]:
         return {core.node: _work(core, request, caller, job, commit, then, cluster, chosen)}
 
-    return core.jobs.start("rollback", caller.label, core.node, work)
+    return core.jobs.start(
+        "rollback",
+        caller.label,
+        core.node,
+        work,
+        origin=caller.came_from,
+        reason=request.reason,
+        subject=about(f"to {commit[:10]}", request.areas, dry_run=request.dry_run),
+    )
 
 
 def _require_own(core: Core, commit: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from syncsrv.control.ask import Client, CoreAwayError
 from syncsrv.control.connection import Connection
 from syncsrv.control.dispatch import Caller
+from syncsrv.control.errors import NotLoggedInError
 from syncsrv.control.frames import (
     HEADER,
     ConnectionLostError,
@@ -134,7 +135,7 @@ def test_the_door_and_the_power_are_checked_before_the_handler_runs(connect: Con
 def test_a_verb_without_a_power_is_for_those_who_have_none_yet(connect: Connect) -> None:
     page = connect(Caller(Door.WEB, ""))
     assert page.call("login", deadline_s=5) == {}
-    with pytest.raises(DeniedError, match="not logged in"):
+    with pytest.raises(NotLoggedInError, match="nobody is logged in"):
         page.call("echo", {"text": "x"}, deadline_s=5)
 
 

@@ -140,7 +140,7 @@ class Node:
             lambda: tuple(core.live.config.node.peers), self._ask, lambda _peer, _facts: None, core.clock
         )
         self.handlers = Handlers(core).table()
-        self.server = Server(VERBS, self.handlers, node=self.name, version=__version__)
+        self.server = Server(VERBS, self.handlers, node=self.name, version=__version__, claim=core.login.claim)
         core.record(via="watch")
 
     def _ask(self, peer: str, deadline_s: float) -> Facts:

@@ -12,11 +12,11 @@ from flask import current_app, g, request, session
 from syncsrv.control import codec
 from syncsrv.control.connection import Stream
 from syncsrv.control.dispatch import may
-from syncsrv.control.errors import Body
+from syncsrv.control.errors import Body, NotLoggedInError
 from syncsrv.control.shapes import Empty, Status
 from syncsrv.control.shapes_page import Session
 from syncsrv.control.verbs import VERBS
-from syncsrv.errors import DeniedError, SyncsrvError
+from syncsrv.errors import DeniedError
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -37,15 +37,6 @@ class Asking(Protocol):
     def stream(
         self, verb: str, body: Body | None = None, *, who: str | None = None, origin: str = "", deadline_s: float = 10.0
     ) -> Stream: ...
-
-
-class NotLoggedInError(SyncsrvError):
-    """Nobody is logged in here."""
-
-    code = "not-logged-in"
-
-    def __init__(self) -> None:
-        super().__init__("cannot show this: nobody is logged in", "log in")
 
 
 def needs(power: str) -> Callable[[View], View]:
@@ -77,7 +68,7 @@ def require(power: str) -> None:
     """
     me = current()
     if not me.person:
-        raise NotLoggedInError
+        raise NotLoggedInError("cannot show this: nobody is logged in", "log in")
     if not may(me.role, power):
         raise DeniedError(
             f"cannot do this: it needs the role {power}, {me.person} is {me.role}", "ask an admin for the role"
@@ -153,9 +144,14 @@ def link() -> Asking:
 def claim() -> str | None:
     """Whom the request speaks for, as core reads it; a token counts only where no cookie was sent."""
     if CORE in session:
-        return f"session:{session[CORE]}"
+        return f"{'poll' if polls() else 'session'}:{session[CORE]}"
     token = bearer()
     return f"token:{token}" if token else None
+
+
+def polls() -> bool:
+    """Whether a page asks again by itself: that is not use, and does not keep a log-in alive."""
+    return request.method == "GET" and "X-Poll" in request.headers
 
 
 def bearer() -> str:

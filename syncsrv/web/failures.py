@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import re
+import math
 import secrets
 from http import HTTPStatus
 
@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from syncsrv.control.ask import CoreAwayError
+from syncsrv.control.errors import NotLoggedInError, SlowDownError
 from syncsrv.errors import SyncsrvError
 from syncsrv.web import access
 from syncsrv.web.api import problem
@@ -34,7 +35,6 @@ _BY_CODE = {
     "busy": 503,
 }
 _BY_EXIT_STATUS = {2: 400, 3: 502, 4: 409}
-_SECONDS = re.compile(r"(\d+) s(?:econds)?\b")
 
 
 def status_of(error: SyncsrvError) -> int:
@@ -48,10 +48,9 @@ def status_of(error: SyncsrvError) -> int:
     return _BY_EXIT_STATUS.get(error.exit_status, 500)
 
 
-def retry_after(error: SyncsrvError) -> int:
-    """Seconds to wait, as its text says; a minute where it does not."""
-    found = _SECONDS.search(f"{error.message} {error.remedy}")
-    return int(found[1]) if found else 60
+def retry_after(error: SlowDownError) -> int:
+    """Whole seconds to wait."""
+    return max(1, math.ceil(error.retry_s))
 
 
 def is_api() -> bool:
@@ -64,14 +63,14 @@ def install(app: Flask, forms: KeptForms) -> None:
 
     @app.errorhandler(SyncsrvError)
     def ours(error: SyncsrvError) -> AnyResponse:
-        if error.code == "not-logged-in" and not is_api():
+        if isinstance(error, NotLoggedInError) and not is_api():
             return _to_login(forms)
         status = status_of(error)
         if is_api():
             response = problem.respond(problem.of_error(error, status))
         else:
             response = page(status, error.message, error.remedy)
-        if error.code == "slow-down":
+        if isinstance(error, SlowDownError):
             response.headers["Retry-After"] = str(retry_after(error))
         return response
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flask import Flask, current_app, g, request
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from syncsrv.clock import Clock, rfc3339
 from syncsrv.control.shapes_page import Session, WebSetup
@@ -72,7 +72,7 @@ def install(app: Flask, setup: WebSetup, clock: Clock, assets: Assets) -> None:
 
     app.context_processor(lambda: {"frame": frame()})
     app.jinja_env.globals.update(when=when, can=_can, static=static, STALE_S=STALE_S)
-    app.jinja_env.filters["duration"] = duration
+    app.jinja_env.filters.update(duration=duration, commands=commands)
 
 
 def _can(power: str) -> bool:
@@ -81,6 +81,14 @@ def _can(power: str) -> bool:
         return access.can(power)
     except SyncsrvError:
         return False
+
+
+def commands(text: str) -> Markup:
+    """A sentence of core, with what stands between backticks as something to type."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))
 
 
 def theme() -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from flask import Blueprint, Response, current_app, make_response, redirect, render_template, request, session, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
+from syncsrv.control.errors import NotLoggedInError, SlowDownError
 from syncsrv.control.shapes_page import LoginRequest, LogoutRequest, WebSetup
 from syncsrv.control.shapes_page import Session as Who
 from syncsrv.errors import SyncsrvError
@@ -14,6 +17,9 @@ from syncsrv.web.failures import KEPT
 from syncsrv.web.kept import Form, KeptForms
 
 blueprint = Blueprint("login", __name__)
+
+WRONG = "wrong-password"
+"""Core's code for it; it does not say which of the two is wrong."""
 
 YEAR_S = 365 * 24 * 3600
 THEMES = ("light", "dark")
@@ -34,10 +40,12 @@ def enter() -> AnyResponse:
     device = request.cookies.get(_device_cookie(), "")
     try:
         who: Who = access.ask("login", LoginRequest(name.strip(), password, device))
+    except SlowDownError as error:
+        return _slowed(error, name)
     except SyncsrvError as error:
-        if error.code in {"core-away", "no-answer"}:
+        if error.code != WRONG:
             raise
-        return _refused(error, name)
+        return make_response(_page("Name or password is wrong.", name=name[:64]), 401)
     kept = session.get(KEPT)
     session.clear()
     session[access.CORE] = who.session
@@ -59,11 +67,8 @@ def enter() -> AnyResponse:
 def leave() -> AnyResponse:
     """End the session in core, then forget it here; also where core does not know it any more."""
     if access.claim() is not None:
-        try:
+        with contextlib.suppress(NotLoggedInError):
             access.ask("logout", LogoutRequest(everywhere=request.form.get("everywhere") == "yes"))
-        except SyncsrvError as error:
-            if error.code != "not-logged-in":
-                raise
     session.clear()
     return redirect(url_for("login.form", why="out"), 303)
 
@@ -106,14 +111,10 @@ def _page(message: str = "", wait_s: int = 0, name: str = "") -> str:
     )
 
 
-def _refused(error: SyncsrvError, name: str) -> Response:
-    status = failures.status_of(error)
-    wait_s = failures.retry_after(error) if error.code == "slow-down" else 0
-    status = status if status in {429, 503} else 401
-    said = error.message if wait_s else "Name or password is wrong."
-    response = make_response(_page(said, wait_s, name[:64]), status)
-    if wait_s:
-        response.headers["Retry-After"] = str(wait_s)
+def _slowed(error: SlowDownError, name: str) -> Response:
+    wait_s = failures.retry_after(error)
+    response = make_response(_page("Too many wrong passwords.", wait_s, name[:64]), 429)
+    response.headers["Retry-After"] = str(wait_s)
     return response
 
 

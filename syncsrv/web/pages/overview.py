@@ -2,16 +2,67 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template
+from flask import Blueprint, current_app, render_template
 
+from syncsrv.clock import Clock, rfc3339
+from syncsrv.control.shapes import LogEntry, LogRequest, Status
+from syncsrv.errors import SyncsrvError, UsageError
 from syncsrv.web import access
 from syncsrv.web.access import needs
+from syncsrv.web.views import failover, latest, line, nodes, verdict
 
 blueprint = Blueprint("overview", __name__)
+
+READ = 60
+"""Commits of the master that the overview looks at."""
+
+SHOWN = 8
+"""Waiting commits that it lists."""
 
 
 @blueprint.get("/")
 @needs("viewer")
 def overview() -> str:
-    """The first page."""
-    return render_template("overview.html", status=access.status())
+    """The first page: what an operator at two in the morning must know."""
+    status = access.status()
+    clock: Clock = current_app.extensions["syncsrv-clock"]
+    now = rfc3339(clock.utc())
+    entries = _history(status)
+    waiting = _waiting(entries) if status.role == verdict.MASTER else ()
+    return render_template(
+        "overview.html",
+        status=status,
+        answer=verdict.answer(status, access.current().role),
+        pairs=nodes.pairs(status, now),
+        points=line.line(status, entries),
+        outlooks=failover.outlooks(status, now),
+        words=failover.WORDS,
+        waiting=waiting[:SHOWN],
+        more=max(0, len(waiting) - SHOWN),
+        events=latest.latest(status.jobs, entries[:SHOWN]),
+        lone=nodes.own(status, now) if not status.peers else None,
+    )
+
+
+def _history(status: Status) -> tuple[LogEntry, ...]:
+    """The master's, as far as this node knows it: none where it was never fetched."""
+    master = verdict.master_of(status)
+    if status.role != verdict.MASTER and not master:
+        return ()
+    asked = LogRequest(limit=READ, node="" if status.role == verdict.MASTER else master)
+    try:
+        found: tuple[LogEntry, ...] = access.ask("log", asked).commits
+    except UsageError as error:
+        current_app.logger.debug("no history of %s: %s", master, error)
+        return ()
+    except SyncsrvError as error:
+        if error.exit_status != 3:
+            raise
+        return ()
+    return found
+
+
+def _waiting(entries: tuple[LogEntry, ...]) -> tuple[LogEntry, ...]:
+    """Those since the last tag."""
+    last = next((at for at, entry in enumerate(entries) if entry.tags), len(entries))
+    return entries[:last]

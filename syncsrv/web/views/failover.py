@@ -1,0 +1,130 @@
+"""If we failed over now: what a backup would serve, from what is known. Pure; what is not known is said to be so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from syncsrv.control.shapes import Status
+from syncsrv.plan.words import counted, listed
+from syncsrv.web.views.nodes import Column, own, peer
+from syncsrv.web.views.verdict import MASTER, master_of, sentence, silent_master, stale, unwell, word
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One claim with its evidence; ``kind``: ok, todo, warn, bad or off."""
+
+    kind: str
+    icon: str
+    claim: str
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What would happen if this node had to take over: the sum, and what it is made of."""
+
+    node: str
+    kind: str
+    icon: str
+    sum: str
+    facts: tuple[Fact, ...]
+
+
+ORDER = ("bad", "warn", "off", "todo", "ok")
+ICONS = {"bad": "bad", "warn": "warn", "off": "unknown", "todo": "up", "ok": "ok"}
+WORDS = {"bad": "Wrong", "warn": "Attention", "off": "Not known", "todo": "Waiting", "ok": "Good"}
+
+
+def outlooks(status: Status, now: str) -> tuple[Outlook, ...]:
+    """One for each backup that this node knows; on a backup for itself."""
+    if status.role == MASTER:
+        nodes = [peer(name, one, status) for name, one in status.peers.items() if one.role != MASTER]
+    else:
+        nodes = [own(status, now)] if status.peers else []
+    return tuple(_outlook(one, status) for one in nodes)
+
+
+def _outlook(one: Column, status: Status) -> Outlook:
+    if one.lost:
+        when = "since it was last heard" if one.seen_at else "since this node started"
+        facts = [Fact("off", "broken", f"Nothing was heard of {one.name} {when}", sentence(one.reason))]
+        if one.applied_tag:
+            facts.append(Fact("off", "unknown", f"It had {one.applied_tag}", "As last known."))
+        return Outlook(
+            one.name, "bad", "broken", f"Do not count on {one.name}: what it runs is not known.", tuple(facts)
+        )
+    facts = [_configuration(one, status), *_services(one), *_version(one, status), *_vips(status)]
+    facts.sort(key=lambda fact: ORDER.index(fact.kind))
+    kind = next((fact.kind for fact in facts if fact.icon != "later"), "off")
+    return Outlook(one.name, kind, ICONS[kind], _sum(one, facts), tuple(facts))
+
+
+def _configuration(one: Column, status: Status) -> Fact:
+    has = f"{one.name} would run {one.applied_tag}" if one.applied_tag else f"{one.name} has nothing from its master"
+    if one.state == "in_sync":
+        silent = silent_master(status)
+        if silent is not None:
+            return Fact("off", "unknown", has, "Whether its master has anything newer is not known.")
+        return Fact("ok", "ok", f"{one.name} would run what {master_of(status)} runs", f"Equal to {one.applied_tag}.")
+    if one.state == "changes_pending":
+        lacks = f"It lacks {counted(one.behind, 'change')}. " if one.behind else ""
+        return Fact("todo", "up", has, lacks + sentence(one.reason))
+    if one.state == "awaiting_first_sync":
+        return Fact("bad", "bad", has, sentence(one.reason))
+    if one.state == "syncing":
+        return Fact("warn", "running", f"{one.name} is being changed right now", sentence(one.reason))
+    kind = "bad" if one.state in {"diverged", "blocked", "failed"} else "warn"
+    return Fact(kind, ICONS[kind], f"{has}; it is {word(one.state)}", sentence(one.reason))
+
+
+def _services(one: Column) -> list[Fact]:
+    if not one.services:
+        return [Fact("off", "unknown", f"No services of {one.name} are known", "None is configured in cluster.yaml.")]
+    ill, old = unwell(one.services), stale(one.services)
+    found = [Fact("bad", "bad", f"{s.name} would not serve", sentence(s.reason or f"it is {s.state}")) for s in ill]
+    found += [
+        Fact(
+            "warn", "again", f"{s.name} would serve an old configuration", sentence(s.pending_why or "restart pending")
+        )
+        for s in old
+        if s not in ill
+    ]
+    still = [s for s in one.services if s.state in {"stopped", "masked"}]
+    if still:
+        names = listed(s.name for s in still)
+        found.append(
+            Fact("off", "pause", f"Not running on {one.name}: {names}", "Stopped or masked, as its manager says.")
+        )
+    if not found:
+        number = "Its service runs" if len(one.services) == 1 else f"All {len(one.services)} services run"
+        found.append(Fact("ok", "ok", number, listed(s.name for s in one.services) + "."))
+    return found
+
+
+def _version(one: Column, status: Status) -> list[Fact]:
+    master = master_of(status)
+    theirs = status.version if master == status.node else status.peers[master].version if master else None
+    if theirs is None or one.version is None or theirs == one.version:
+        return []
+    claim = f"{one.name} runs syncsrv {one.version}, {master} {theirs}"
+    return [Fact("warn", "warn", claim, "Install the same version on both.")]
+
+
+def _vips(status: Status) -> list[Fact]:
+    if status.vips or any(one.vips for one in status.peers.values()):
+        return []
+    evidence = "Who moves traffic to the other node is not known to syncsrv."
+    return [Fact("off", "later", "No virtual addresses are served by syncsrv", evidence)]
+
+
+def _sum(one: Column, facts: list[Fact]) -> str:
+    bad = [fact for fact in facts if fact.kind in {"bad", "warn"}]
+    if bad:
+        return f"{one.name}: {bad[0].claim}." if one.name not in bad[0].claim else f"{bad[0].claim}."
+    if any(fact.kind == "todo" for fact in facts):
+        missing = counted(one.behind, "change") + " short" if one.behind else "without the newest change"
+        return f"{one.name} would serve, {missing}."
+    if any(fact.kind == "off" and fact.icon != "later" for fact in facts):
+        return f"{one.name} would serve, as far as it is known."
+    return f"{one.name} would serve the same configuration."

@@ -1,0 +1,272 @@
+"""The overview's table of two nodes: row by row, with the sign between. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from syncsrv.control.shapes import HeadInfo, PeerInfo, ServiceInfo, Status, VipInfo
+from syncsrv.plan.words import counted, listed
+from syncsrv.web.views.verdict import MASTER, UNSURE, sentence, stale, unwell
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One node, whichever it is.
+
+    Attributes:
+        here: it is the node whose page this is.
+        lost: nothing was read from it lately, or ever: what stands here is only last known.
+        seen_at: when it was read; None for never.
+        job: the job that changes it now, or its last one.
+        areas: area to tag, where it is known.
+    """
+
+    name: str
+    role: str
+    here: bool
+    lost: bool
+    seen_at: str | None
+    version: str | None
+    state: str
+    reason: str
+    remedy: str
+    applied_tag: str | None
+    behind: int
+    drift: tuple[str, ...]
+    services: tuple[ServiceInfo, ...]
+    vips: tuple[VipInfo, ...]
+    known_good: str | None
+    head: HeadInfo | None = None
+    last_tag: str | None = None
+    untagged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What stands of one node in a row.
+
+    Attributes:
+        state: a state word of DESIGN 3.3, shown with its icon; empty for none.
+        kind: ok, todo, warn, bad or off, for ``text`` with an icon; empty for plain text.
+        icon: of that.
+        text: the reading.
+        tag: a tag that follows it.
+        notes: second lines.
+        at: a time that goes with the notes.
+        link: label and address of the button that helps; None for none.
+    """
+
+    text: str = ""
+    state: str = ""
+    kind: str = ""
+    icon: str = ""
+    tag: str = ""
+    notes: tuple[str, ...] = ()
+    at: str | None = None
+    link: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row; ``sign``: same, different, unknown, or empty where it says nothing; ``kind`` is its colour."""
+
+    label: str
+    left: Cell
+    sign: str
+    kind: str
+    right: Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two nodes beside each other, the master on the left."""
+
+    left: Column
+    right: Column
+    rows: tuple[Row, ...]
+
+
+def pairs(status: Status, now: str) -> tuple[Pair, ...]:
+    """This node beside each of its peers.
+
+    Args:
+        status: this node's.
+        now: when it was read, RFC 3339.
+    """
+    us = own(status, now)
+    found = []
+    for name, one in status.peers.items():
+        them = peer(name, one, status)
+        left, right = (them, us) if us.role != MASTER and them.role == MASTER else (us, them)
+        found.append(Pair(left, right, _rows(left, right)))
+    return tuple(found)
+
+
+def own(status: Status, now: str) -> Column:
+    """This node as a column."""
+    sync = status.sync
+    return Column(
+        status.node,
+        status.role,
+        True,
+        False,
+        now,
+        status.version,
+        sync.state,
+        sync.reason,
+        sync.remedy,
+        sync.applied_tag,
+        sync.behind,
+        sync.drift,
+        status.services,
+        status.vips,
+        sync.known_good,
+        status.head,
+        status.last_tag,
+        status.untagged,
+    )
+
+
+def peer(name: str, one: PeerInfo, status: Status) -> Column:
+    """A peer as a column."""
+    return Column(
+        name,
+        one.role or "",
+        False,
+        not one.reachable or one.seen_at is None,
+        one.seen_at,
+        one.version,
+        one.state,
+        one.reason,
+        one.remedy,
+        one.applied_tag,
+        one.behind,
+        one.drift,
+        one.services,
+        one.vips,
+        one.known_good,
+        last_tag=status.last_tag if one.role == MASTER else None,
+    )
+
+
+def _rows(left: Column, right: Column) -> tuple[Row, ...]:
+    rows = [_configuration(left, right)]
+    if left.vips or right.vips:
+        rows.append(Row("Virtual IPs", _vips(left), "", "", _vips(right)))
+    if left.services or right.services:
+        rows.append(_services(left, right))
+    rows.append(_software(left, right))
+    return tuple(rows)
+
+
+def _configuration(left: Column, right: Column) -> Row:
+    follower = right if left.role == MASTER else left
+    cells = tuple(
+        _leader(one) if one.role == MASTER and one is not follower else _follower(one) for one in (left, right)
+    )
+    if left.lost or right.lost or follower.state in UNSURE:
+        return Row("Configuration", cells[0], "unknown", "", cells[1])
+    if left.role != MASTER:
+        return Row("Configuration", cells[0], "", "", cells[1])
+    same = follower.state == "in_sync"
+    kind = (
+        ""
+        if same
+        else {"changes_pending": "todo", "awaiting_first_sync": "todo", "syncing": "todo"}.get(
+            follower.state, "bad" if follower.state in {"diverged", "blocked", "failed"} else "warn"
+        )
+    )
+    return Row("Configuration", cells[0], "same" if same else "different", kind, cells[1])
+
+
+def _leader(one: Column) -> Cell:
+    """Where the changes are made."""
+    if not one.here:
+        return Cell("Changes are made here", notes=(sentence(one.reason),))
+    subject, at = (one.head.subject, one.head.at) if one.head is not None else ("", None)
+    if one.last_tag is None:
+        text = "Nothing was tagged yet" if one.head is not None else "Nothing was recorded yet"
+        return Cell(text, notes=(subject,) if subject else (), at=at)
+    if one.untagged:
+        return Cell(f"{counted(one.untagged, 'change')} since", tag=one.last_tag, notes=(f"newest: {subject}",), at=at)
+    return Cell("Nothing since", tag=one.last_tag, notes=(subject,) if subject else (), at=at)
+
+
+def _follower(one: Column) -> Cell:
+    notes = []
+    if one.state not in {"in_sync", "standalone"} and one.reason:
+        notes.append(sentence(one.reason))
+    if one.state in UNSURE and one.remedy:
+        notes.append(f"What to check: {one.remedy}.")
+    return Cell(_detail(one), state=one.state, tag=one.applied_tag or "", notes=tuple(notes), link=remedy(one))
+
+
+def _detail(one: Column) -> str:
+    if one.state == "drifted" and one.drift:
+        return f"Drifted, {counted(len(one.drift), 'file')}"
+    return ""
+
+
+def remedy(one: Column) -> tuple[str, str] | None:
+    """The button that helps in a state, where the page has one."""
+    changes = f"/changes?node={one.name}"
+    return {
+        "changes_pending": (f"See {counted(one.behind, 'change')}" if one.behind else "See the difference", changes),
+        "awaiting_first_sync": ("See what it would get", changes),
+        "syncing": ("Show steps", "/jobs"),
+        "drifted": ("See drift", "/drift"),
+        "rolled_back": ("See why", "/jobs"),
+        "diverged": ("See drift", "/drift"),
+        "failed": ("See step", "/jobs"),
+        "blocked": ("See what is in the way", changes),
+    }.get(one.state)
+
+
+def _vips(one: Column) -> Cell:
+    if not one.vips:
+        return Cell("none told")
+    held = [address for vip in one.vips if vip.state == "MASTER" for address in vip.addresses]
+    return Cell(f"holds {listed(held)}" if held else f"holds none of {len(one.vips)}")
+
+
+def _services(left: Column, right: Column) -> Row:
+    cells = tuple(_service_cell(one) for one in (left, right))
+    if left.lost or right.lost:
+        return Row("Services", cells[0], "unknown", "", cells[1])
+    if all(cell.kind == "ok" for cell in cells):
+        return Row("Services", cells[0], "same", "", cells[1])
+    kind = "bad" if any(cell.kind == "bad" for cell in cells) else "warn"
+    return Row("Services", cells[0], "different", kind, cells[1])
+
+
+def _service_cell(one: Column) -> Cell:
+    if not one.services:
+        return Cell("none told" if one.lost else "none configured", kind="off", icon="later")
+    running = [service for service in one.services if service.state in {"running", "starting"}]
+    ill, old = unwell(one.services), stale(one.services)
+    count = f"{len(running)} of {len(one.services)} running"
+    link = ("See services", "/services")
+    if ill:
+        reasons = tuple(f"{service.name}: {service.reason}" for service in ill[:3] if service.reason)
+        return Cell(
+            f"Not well: {listed(s.name for s in ill)}", kind="bad", icon="bad", notes=(*reasons, count), link=link
+        )
+    if old:
+        why = tuple(f"{service.name}: {service.pending_why}" for service in old[:3] if service.pending_why)
+        text = f"Restart pending: {listed(service.name for service in old)}"
+        return Cell(text, kind="warn", icon="again", notes=(*why, count), link=link)
+    if len(running) < len(one.services):
+        still = listed(service.name for service in one.services if service not in running)
+        return Cell(count, kind="off", icon="pause", notes=(f"not running: {still}",))
+    if any(service.health not in {"ok", "none"} for service in running):
+        new = listed(service.name for service in running if service.health not in {"ok", "none"})
+        return Cell(count, kind="off", icon="unknown", notes=(f"health not known yet: {new}",))
+    return Cell(count, kind="ok", icon="ok")
+
+
+def _software(left: Column, right: Column) -> Row:
+    cells = tuple(Cell(f"syncsrv {one.version}" if one.version else "not known") for one in (left, right))
+    if left.version is None or right.version is None:
+        return Row("Software", cells[0], "unknown", "", cells[1])
+    same = left.version == right.version
+    return Row("Software", cells[0], "same" if same else "different", "" if same else "bad", cells[1])

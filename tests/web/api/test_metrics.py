@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse
+
+from syncsrv.control.shapes import (
+    Demotion,
+    JobInfo,
+    LastSync,
+    LeftOutInfo,
+    PeerInfo,
+    ServiceInfo,
+    Status,
+    SyncInfo,
+    VipInfo,
+)
+from syncsrv.web.api.metrics import render
+
+SYNC = SyncInfo(
+    "drifted",
+    "",
+    "",
+    "sync/000001",
+    {},
+    2,
+    ("/a", "/b"),
+    None,
+    None,
+    None,
+    LastSync("j", "done", "2026-01-02T03:04:05Z"),
+)
+NGINX = ServiceInfo("nginx", "running", None, 1, True, "ok", "")
+PEER = PeerInfo("backup", True, "", 3.5, "1", "in_sync", "", "", behind=1, drift=("/x",), demotion=Demotion(240, {}))
+VIP = VipInfo(1, "lan", "eth0", "MASTER", (), None, "")
+STATUS = Status(
+    node="fw1",
+    role="master",
+    version="1.2",
+    cluster='the "edge"\n',
+    head=None,
+    last_tag=None,
+    untagged=3,
+    sync=SYNC,
+    peers={"fw2": PEER},
+    services=(NGINX, replace(NGINX, name="db", state="failed", health="failing", restart_pending=False)),
+    vips=(VIP,),
+    jobs=(JobInfo("1", "sync", "running", "", ""), JobInfo("2", "sync", "done", "", "")),
+    left_out=(LeftOutInfo("/s", "app", "socket", ""), LeftOutInfo("/t", "app", "socket", "")),
+)
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def scrape(status: Status | None, *, as_openmetrics: bool = False) -> Samples:
+    text, _ = render(status, as_openmetrics=as_openmetrics)
+    families = (parse_openmetrics if as_openmetrics else parse)(text.decode())
+    return {
+        (one.name.removeprefix("syncsrv_"), frozenset(one.labels.items())): one.value
+        for family in families
+        for one in family.samples
+    }
+
+
+def value(found: Samples, name: str, **labels: str) -> float | None:
+    return found.get((name, frozenset(labels.items())))
+
+
+@pytest.mark.parametrize("as_openmetrics", [False, True])
+def test_the_status_as_numbers(as_openmetrics: bool) -> None:
+    found = scrape(STATUS, as_openmetrics=as_openmetrics)
+    assert value(found, "up") == 1
+    assert value(found, "build_info", node="fw1", cluster='the "edge"\n', version="1.2") == 1
+    assert value(found, "role", node="fw1", role="master") == 1
+    assert value(found, "role", node="fw1", role="backup") == 0
+    assert value(found, "role", node="fw2", role="backup") == 1
+    assert value(found, "state", node="fw1", state="drifted") == 1
+    assert value(found, "state", node="fw2", state="in_sync") == 1
+    assert value(found, "state", node="fw2", state="unreachable") == 0
+    assert value(found, "behind_commits", node="fw1") == 2
+    assert value(found, "behind_commits", node="fw2") == 1
+    assert value(found, "drift_files", node="fw1") == 2
+    assert value(found, "untagged_commits") == 3
+    assert value(found, "maintenance") == 0
+    assert value(found, "jobs_running") == 1
+    assert value(found, "peer_reachable", peer="fw2") == 1
+    assert value(found, "peer_age_seconds", peer="fw2") == 3.5
+    assert value(found, "service_running", node="fw1", service="nginx") == 1
+    assert value(found, "service_running", node="fw1", service="db") == 0
+    assert value(found, "service_healthy", node="fw1", service="db") == 0
+    assert value(found, "service_restart_pending", node="fw1", service="nginx") == 1
+    assert value(found, "vip_master", node="fw1", vhid="1", interface="lan") == 1
+    assert value(found, "demotion", node="fw2") == 240
+    assert value(found, "last_sync_result", node="fw1", result="done") == 1
+    assert value(found, "last_sync_timestamp_seconds") == 1767323045
+    assert value(found, "left_out_files", area="app", reason="socket") == 2
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    unheard = PeerInfo(None, False, None, None, None, "unknown", "", "")
+    services = (replace(NGINX, state="unknown", health="none"),)
+    found = scrape(replace(STATUS, peers={"fw2": unheard}, services=services, sync=replace(SYNC, last=None)))
+    assert value(found, "peer_reachable", peer="fw2") == 0
+    assert value(found, "state", node="fw2", state="unknown") == 1
+    assert value(found, "peer_age_seconds", peer="fw2") is None
+    assert value(found, "behind_commits", node="fw2") is None
+    assert value(found, "drift_files", node="fw2") is None
+    assert value(found, "demotion", node="fw2") is None
+    assert value(found, "role", node="fw2", role="master") is None
+    assert value(found, "service_running", node="fw1", service="nginx") is None
+    assert value(found, "service_healthy", node="fw1", service="nginx") is None
+    assert not any(name.startswith("last_sync") for name, _ in found)
+
+
+def test_exactly_one_state_holds_also_where_it_is_a_new_one() -> None:
+    found = scrape(replace(STATUS, sync=replace(SYNC, state="brand_new")))
+    held = [dict(labels)["state"] for (name, labels), one in found.items() if name == "state" and one]
+    assert sorted(held) == ["brand_new", "in_sync"]
+
+
+@pytest.mark.parametrize("as_openmetrics", [False, True])
+def test_without_core_there_is_one_number(as_openmetrics: bool) -> None:
+    assert scrape(None, as_openmetrics=as_openmetrics) == {("up", frozenset()): 0}
+
+
+def test_numbers_are_finite_and_names_are_ours() -> None:
+    text, content_type = render(STATUS, as_openmetrics=False)
+    assert content_type.startswith("text/plain")
+    assert all(line.startswith(("#", "syncsrv_")) for line in text.decode().splitlines())
+    assert all(math.isfinite(one) for one in scrape(STATUS).values())
+    text, content_type = render(STATUS, as_openmetrics=True)
+    assert content_type.startswith("application/openmetrics-text")
+    assert text.endswith(b"# EOF\n")

@@ -86,11 +86,22 @@ class History:
         self._ref = ref
         self._lock = threading.RLock()
         self._db = opened(path)
+        self._peers: dict[str, History] = {}
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, and of the peers'."""
         with self._lock:
             self._db.close()
+            while self._peers:
+                self._peers.popitem()[1].close()
+
+    def of_peer(self, name: str) -> History:
+        """What is known of the main of a configured peer: an index of its own, made when first asked for."""
+        with self._lock:
+            if name not in self._peers:
+                path = self._path.with_name(f"{self._path.stem}-{name}{self._path.suffix}")
+                self._peers[name] = History(self._store, path, f"refs/remotes/{name}/main")
+            return self._peers[name]
 
     def log(self, path: bytes | None, n: int, start: str | None = None) -> list[Logged]:
         """The newest commits, newest first.

@@ -20,7 +20,7 @@ from syncsrv.control.shapes import (
     ShowRequest,
     SyncRequest,
 )
-from syncsrv.core.views import PATHS_SHOWN
+from syncsrv.core.views.commits import PATHS_SHOWN
 from syncsrv.errors import UnreachableError, UsageError
 from syncsrv.store.revisions import UnknownRevisionError
 from tests.core.corekit import Node, Pair, pair_of, single

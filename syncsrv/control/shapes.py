@@ -227,6 +227,8 @@ class Facts:
         applied: area to the commit that the tag applied there names.
         pending: on a master, what the asker is behind.
         people: a digest of names, roles, hashes and keys; a backup asks for them when it changes.
+        last_tag: on a master, the newest tag.
+        tagged: the commit that it names.
     """
 
     node: str
@@ -242,6 +244,8 @@ class Facts:
     demotion: Demotion
     pending: Pending | None
     people: str = ""
+    last_tag: str = ""
+    tagged: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +320,9 @@ class FileChange:
     old_text: str | None = None
     new_text: str | None = None
     """Where texts were asked for, and it is text on both sides."""
+    old_kind: str = ""
+    new_kind: str = ""
+    """file, link (its text is its target) or directory; empty where it does not exist."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,7 @@ class NodePreview:
         areas: counts, those with changes first.
         checks: area and command line that would be run on the stage.
         refusals: what nothing can force.
+        unseen: areas that the node does not know yet, so that what stands there is not known here.
     """
 
     plan: str
@@ -140,6 +141,7 @@ class NodePreview:
     checks: tuple[tuple[str, str], ...]
     guards: tuple[GuardInfo, ...]
     refusals: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,26 +202,42 @@ class ReceiptInfo:
 
 @dataclass(frozen=True, slots=True)
 class AuditReply:
-    """``problem``: why older ones are not shown: a receipt that this node did not write, or that was changed."""
+    """``problem``: why older ones are not shown: a receipt that this node did not write, or that was changed.
+
+    ``next``: the ``before`` of what follows, empty where nothing does; a filter may leave a reply without receipts that
+    has more behind it.
+    """
 
     receipts: tuple[ReceiptInfo, ...]
     more: bool = False
     problem: str = ""
+    next: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SettingInfo:
-    """One effective value; ``file`` and ``line`` say where it stands, empty and 0 for a default."""
+    """One value that is in force; a secret only says that it is set.
+
+    Attributes:
+        key: as it is written, from the top of its file.
+        value: as it would be written.
+        file, line: where it stands; the line is 0 for a default.
+        note: where the file says something else by now.
+    """
 
     key: str
     value: str
     file: str = ""
     line: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsReply:
+    """``problems``: why what the files say is not in force, or what in them should be looked at."""
+
     settings: tuple[SettingInfo, ...]
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,12 +245,15 @@ class ScheduleInfo:
     """One thing that core does by the clock.
 
     Attributes:
-        name: ``scan``, ``peers``, ``repack``, or ``sync N`` for the Nth of cluster.yaml.
+        name: ``scan``, ``services``, ``peers``, ``repack``, or ``sync N`` for the Nth of cluster.yaml.
         when: in words: every 60 s, or the cron line.
         enabled: an admin has turned it on; always for core's own.
         next_at: when it fires next; None where it is off.
         last_at, last_result: how it went last, since core started or as remembered.
         missed: how often it could not run in time since core started.
+        owner: in whose name a schedule of cluster.yaml synchronizes.
+        digest: of a schedule of cluster.yaml: another one by now is refused by ``schedule-set``.
+        hindrance: why it would not run now; empty where it would.
     """
 
     name: str
@@ -243,6 +264,8 @@ class ScheduleInfo:
     last_result: str = ""
     missed: int = 0
     owner: str = ""
+    digest: str = ""
+    hindrance: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +275,8 @@ class SchedulesReply:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleSetRequest:
-    """Turn a schedule of cluster.yaml on or off."""
+    """Turn a schedule of cluster.yaml on or off; ``digest``: the one that the admin was shown."""
 
     name: str
     enabled: bool
+    digest: str = ""

@@ -24,6 +24,7 @@ from syncsrv.core.fetch import fetched
 from syncsrv.core.jobs import Job, about
 from syncsrv.core.mains import remember_main
 from syncsrv.core.parts import Core, author, is_remote, power_of
+from syncsrv.core.planned import StalePlanError
 from syncsrv.core.receipts import noted
 from syncsrv.core.state import Applied, SyncState
 from syncsrv.errors import SyncsrvError, UnreachableError, UsageError
@@ -63,12 +64,14 @@ class Offer:
         tag: its name, empty for the newest of the master.
         tag_object: its object id, empty for the newest.
         areas: what of it; empty for all its areas.
+        commit: what it has to name, because a person was shown that; empty for whatever it names.
     """
 
     master: str
     tag: str
     tag_object: str
     areas: tuple[str, ...]
+    commit: str = ""
 
 
 def pull(core: Core, request: PullRequest, caller: Caller) -> Job:
@@ -86,23 +89,19 @@ def pull(core: Core, request: PullRequest, caller: Caller) -> Job:
     return _start(core, offer, request, caller)
 
 
-def sync(core: Core, request: SyncRequest, caller: Caller) -> Job:
-    """``syncsrv sync`` on a backup: its master's newest tag, or the newest that it has verified when that is away."""
-    if request.nodes and request.nodes != (core.node,):
-        raise WrongRoleError(
-            f"cannot synchronize {listed(request.nodes)}: this is the backup {core.node}", "ask the master for others"
-        )
-    master = _master(core)
-    tag = tag_object = ""
-    if request.rev:
-        tag = request.rev if request.rev.startswith("sync/") else f"sync/{request.rev}"
-        tag_object = core.store.ref(TAGS + tag) or ""
-        if not tag_object:
-            raise UsageError(f"cannot synchronize to {request.rev}: no such tag here", "`syncsrv log` shows the tags")
-    offer = Offer(master, tag, tag_object, request.areas)
+def sync(core: Core, request: SyncRequest, caller: Caller, shown: str = "") -> Job:
+    """``syncsrv sync`` on a backup: its master's newest tag, or the newest that it has verified when that is away.
+
+    Args:
+        core: of this node.
+        request: what is asked for.
+        caller: who asks.
+        shown: the commit that the person was shown; no other is applied.
+    """
+    offer = replace(offered(core, request.nodes, request.areas, request.rev or ""), commit=shown)
     asked = PullRequest(
-        tag,
-        tag_object,
+        offer.tag,
+        offer.tag_object,
         request.areas,
         request.reason,
         request.dry_run,
@@ -111,6 +110,27 @@ def sync(core: Core, request: SyncRequest, caller: Caller) -> Job:
         request.force,
     )
     return _start(core, offer, asked, caller)
+
+
+def offered(core: Core, nodes: tuple[str, ...], areas: tuple[str, ...], rev: str) -> Offer:
+    """What a person on this backup asks for.
+
+    Raises:
+        WrongRoleError: other nodes than this one.
+        UsageError: no master, or no tag of that name.
+    """
+    if nodes and nodes != (core.node,):
+        raise WrongRoleError(
+            f"cannot synchronize {listed(nodes)}: this is the backup {core.node}", "ask the master for others"
+        )
+    master = _master(core)
+    tag = tag_object = ""
+    if rev:
+        tag = rev if rev.startswith("sync/") else f"sync/{rev}"
+        tag_object = core.store.ref(TAGS + tag) or ""
+        if not tag_object:
+            raise UsageError(f"cannot synchronize to {rev}: no such tag here", "`syncsrv log` shows the tags")
+    return Offer(master, tag, tag_object, areas)
 
 
 def _master(core: Core) -> str:
@@ -187,24 +207,17 @@ def _take(
         tag, signer = _verify(core, tag_name, tag_object, keep=not request.dry_run)
         step.say(f"{tag.name}: commit {tag.commit[:10]}, signed by {signer}, asked for by {tag.requested_by}")
     job.tag = tag.name if tag.name.startswith("sync/") else None
-    cluster = _cluster(core, tag.commit)
-    chosen = _chosen(offer.areas, tag, cluster)
-    order = Order(
+    if offer.commit and tag.commit != offer.commit:
+        why = f"{tag.name} is not the commit that you were shown ({tag.commit[:10]} instead of {offer.commit[:10]})"
+        return Outcome("refused", f"cannot synchronize {core.node}: {why}", StalePlanError.look)
+    cluster = cluster_of(core, tag.commit)
+    order = replace(
+        order_for(core, tag.name, tag.commit, chosen_of(offer.areas, tag.name, tag.areas, cluster), cluster, theirs),
         job=job.id,
-        kind="sync",
-        target=tag.commit,
-        cluster=cluster,
-        areas=core.areas(cluster),
-        chosen=chosen,
-        first=core.state.now.newest is None,
-        left={name: one.result for name, one in core.state.now.applied.items() if name in chosen},
-        brought={name: one.commit for name, one in core.state.now.applied.items() if name in chosen},
-        tag=tag.name,
         tag_object=tag_object,
         person=author(core, caller),
         requested_by=caller.label,
         reason=request.reason or tag.reason,
-        fired=_fired(core, cluster, tag, theirs),
         force=frozenset(request.force),
         power=power_of(caller),
         remote=is_remote(caller),
@@ -212,6 +225,34 @@ def _take(
         restart_all=request.restart_all,
     )
     return core.engine.run(order, steps)
+
+
+def order_for(core: Core, tag: str, commit: str, chosen: tuple[str, ...], cluster: Cluster, theirs: str) -> Order:
+    """The order of a sync of this node, without who asks for it; a dry run.
+
+    Args:
+        core: of this node.
+        tag: the tag's name.
+        commit: what it names.
+        chosen: names of the areas.
+        cluster: the tag's.
+        theirs: the master's version.
+    """
+    applied = {name: one for name, one in core.state.now.applied.items() if name in chosen}
+    return Order(
+        job="",
+        kind="sync",
+        target=commit,
+        cluster=cluster,
+        areas=core.areas(cluster),
+        chosen=chosen,
+        first=core.state.now.newest is None,
+        left={name: one.result for name, one in applied.items()},
+        brought={name: one.commit for name, one in applied.items()},
+        tag=tag,
+        fired=_fired(core, cluster, tag, commit, theirs),
+        dry_run=True,
+    )
 
 
 def _fetch(core: Core, offer: Offer, job: Job, steps: Steps) -> tuple[str, str, str]:
@@ -264,8 +305,12 @@ def _release_quarantine(core: Core, job: Job) -> None:
         core.store.move_ref(QUARANTINE + job.id, None, held)
 
 
-def _cluster(core: Core, commit: str) -> Cluster:
-    """The tag's cluster.yaml, checked as ``syncsrv check`` would with this node's other files."""
+def cluster_of(core: Core, commit: str) -> Cluster:
+    """The cluster.yaml of a tag's commit, checked as ``syncsrv check`` would with this node's other files.
+
+    Raises:
+        CannotApplyError: it has none that is valid here.
+    """
     entry = core.store.read_tree(commit).get(CLUSTER_PATH)
     if entry is None:
         raise CannotApplyError(f"cannot apply {commit[:10]}: it has no cluster.yaml", "tag a later commit")
@@ -279,32 +324,42 @@ def _cluster(core: Core, commit: str) -> Cluster:
         ) from error
 
 
-def _chosen(asked: tuple[str, ...], tag: SyncTag, cluster: Cluster) -> tuple[str, ...]:
+def chosen_of(asked: tuple[str, ...], tag: str, areas: tuple[str, ...], cluster: Cluster) -> tuple[str, ...]:
+    """What is applied of a tag.
+
+    Args:
+        asked: the areas that are asked for; all of the tag's where empty.
+        tag: its name.
+        areas: its areas.
+        cluster: its cluster.yaml.
+
+    Raises:
+        BadTagError: it cannot be for these areas.
+        UsageError: it is not for the areas that are asked for.
+    """
     known = (*cluster.areas, CLUSTER_AREA)
-    for name in tag.areas:
+    for name in areas:
         if name not in known:
-            raise BadTagError(tag.name, f"it is for the area {name!r}, which its cluster.yaml has not", NEW_TAG)
-    if not tag.areas:
-        raise BadTagError(tag.name, "it is for no area", NEW_TAG)
+            raise BadTagError(tag, f"it is for the area {name!r}, which its cluster.yaml has not", NEW_TAG)
+    if not areas:
+        raise BadTagError(tag, "it is for no area", NEW_TAG)
     for name in asked:
-        if name not in tag.areas:
+        if name not in areas:
             raise UsageError(
-                f"cannot synchronize area {name}: {tag.name} was made for {', '.join(tag.areas)}",
+                f"cannot synchronize area {name}: {tag} was made for {', '.join(areas)}",
                 "ask the master for a tag with that area",
             )
-    return tuple(dict.fromkeys(asked or tag.areas))
+    return tuple(dict.fromkeys(asked or areas))
 
 
-def _fired(core: Core, cluster: Cluster, tag: SyncTag, theirs: str) -> tuple[Fired, ...]:
+def _fired(core: Core, cluster: Cluster, tag: str, commit: str, theirs: str) -> tuple[Fired, ...]:
     """The guards that need more than the plan to see."""
     found = [guards.version(__version__, theirs)]
     applied = core.state.now.newest
     if applied is not None:
         found.append(guards.commands(core.cluster, cluster))
-        is_older = applied.commit != tag.commit and core.store.has(applied.commit)
-        found.append(
-            guards.older(is_older and core.store.is_ancestor(tag.commit, applied.commit), tag.name, applied.tag)
-        )
+        is_older = applied.commit != commit and core.store.has(applied.commit)
+        found.append(guards.older(is_older and core.store.is_ancestor(commit, applied.commit), tag, applied.tag))
     return tuple(one for one in found if one is not None)
 
 

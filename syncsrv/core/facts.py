@@ -9,7 +9,7 @@ from syncsrv.clock import rfc3339
 from syncsrv.config.model import Extra, Role
 from syncsrv.control.shapes import Demotion, Facts, FactsRequest, HeadInfo, LeftOutInfo, Pending, ServiceInfo, Status
 from syncsrv.core import status as statuses
-from syncsrv.core.parts import Core
+from syncsrv.core.parts import TAGS, Core
 from syncsrv.plan.tree import show_path
 from syncsrv.plan.verdict import Sentence, Situation
 from syncsrv.services.base import ServiceStatus
@@ -44,7 +44,15 @@ def facts(core: Core, request: FactsRequest) -> Facts:
         demotion=Demotion(),
         pending=_behind(core, us.head.commit, request.applied) if us.head and us.role is Role.MASTER else None,
         people=core.people.digest() if us.role is Role.MASTER else "",
+        last_tag=(us.last_tag or "") if us.role is Role.MASTER else "",
+        tagged=_tagged(core, us.last_tag) if us.role is Role.MASTER else "",
     )
+
+
+def _tagged(core: Core, tag: str | None) -> str:
+    """The commit that a tag of this node names."""
+    found = core.store.ref(f"{TAGS}{tag}") if tag else None
+    return core.store.peel(found) if found else ""
 
 
 def known(core: Core) -> statuses.Known:
@@ -177,7 +185,7 @@ def service_info(reading: ServiceStatus) -> ServiceInfo:
 
 def _notices(core: Core) -> tuple[str, ...]:
     live = core.live
-    said = [live.cluster_problem, live.reload_problem, core.watch_problem(), *core.notices()]
+    said = [live.cluster_problem, live.reload_problem, core.watch_problem(), *core.timetable.troubles(), *core.notices()]
     if live.config.cluster.vips:
         said.append("vips are configured, and this version does not serve them yet")
     said += [

@@ -48,6 +48,12 @@ def peer_main(core: Core, name: str) -> tuple[str | None, float | None]:
         return known, round(_age_s(core, name, known), 1)
 
 
+def last_known(core: Core, name: str) -> tuple[str | None, float | None]:
+    """A peer's main as it was last fetched, with the age of that knowledge in seconds; asks nobody."""
+    known = known_main(core, name)
+    return (known, round(_age_s(core, name, known), 1)) if known is not None else (None, None)
+
+
 def _fetch(core: Core, name: str, deadline_s: float) -> str | None:
     body = {"want": "main", "haves": tips(core.store)}
     with fetched(core, name, body, deadline_s=deadline_s) as (reply, incoming):

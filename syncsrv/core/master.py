@@ -65,7 +65,7 @@ def sync(core: Core, request: SyncRequest, caller: Caller) -> Job:
     Raises:
         UsageError: an unknown node, revision or area, no backup at all.
     """
-    nodes = _targets(core, request.nodes)
+    nodes = targets(core, request.nodes)
     _refuse_unknown(core, request)
     return core.jobs.start(
         "sync",
@@ -78,7 +78,12 @@ def sync(core: Core, request: SyncRequest, caller: Caller) -> Job:
     )
 
 
-def _targets(core: Core, asked: tuple[str, ...]) -> tuple[str, ...]:
+def targets(core: Core, asked: tuple[str, ...]) -> tuple[str, ...]:
+    """The nodes that are asked for, or all backups.
+
+    Raises:
+        UsageError: an unknown one, or no backup at all.
+    """
     peers = core.live.config.node.peers
     for name in asked:
         if name not in peers:
@@ -100,13 +105,13 @@ def _refuse_unknown(core: Core, request: SyncRequest) -> None:
     """A revision or an area that does not exist is said at once, before anything is committed for the job."""
     if request.rev:
         commit = core.store.resolve(request.rev)
-        _areas_of(request.areas, _cluster_at(core, commit), commit[:10])
+        areas_of(request.areas, cluster_at(core, commit), commit[:10])
     elif not set(request.areas) <= set(core.areas().names):
         core.record(via="watch")  # cluster.yaml may just have been saved with it
-        _areas_of(request.areas, core.cluster, "cluster.yaml")
+        areas_of(request.areas, core.cluster, "cluster.yaml")
 
 
-def _areas_of(asked: tuple[str, ...], cluster: Cluster, where: str) -> tuple[str, ...]:
+def areas_of(asked: tuple[str, ...], cluster: Cluster, where: str) -> tuple[str, ...]:
     """The areas that are asked for, or all.
 
     Raises:
@@ -160,7 +165,7 @@ def release(core: Core, request: SyncRequest, caller: Caller, job: Job, steps: S
     with steps.step("commit what is pending") as step:
         recorded = core.record(via="watch")
         step.say(f"committed {recorded.commit[:10]}: {recorded.subject}" if recorded.commit else "nothing was pending")
-        _refuse_unfit(core)
+        refuse_unfit(core)
     with steps.step("tag") as step:
         with core.recorder.lock, core.store.writer():
             released = _tag(core, request, caller, job)
@@ -168,7 +173,8 @@ def release(core: Core, request: SyncRequest, caller: Caller, job: Job, steps: S
     return released
 
 
-def _refuse_unfit(core: Core) -> None:
+def refuse_unfit(core: Core) -> None:
+    """Raises CannotTagError where what is live here must not spread."""
     if core.live.cluster_problem:
         raise CannotTagError(f"cannot tag main: {core.live.cluster_problem}", "mend cluster.yaml; `syncsrv check`")
     unsaved = [one for one in core.live.left_out if one.reason in UNSAVED]
@@ -185,8 +191,8 @@ def _tag(core: Core, request: SyncRequest, caller: Caller, job: Job) -> Released
     commit = core.store.resolve(request.rev) if request.rev else head
     if commit is None:
         raise CannotTagError("cannot tag main: nothing was committed yet", "give cluster.yaml an area")
-    areas = _areas_of(request.areas, _cluster_at(core, commit), commit[:10])
-    found = _tag_of(core, request.rev, commit, areas)
+    areas = areas_of(request.areas, cluster_at(core, commit), commit[:10])
+    found = tag_of(core, request.rev, commit, areas)
     if found is not None:
         return found
     core.tags.saw(ref.removeprefix(TAGS) for ref in core.store.refs("refs/tags/sync/"))
@@ -211,7 +217,13 @@ def _tag(core: Core, request: SyncRequest, caller: Caller, job: Job) -> Released
     return Released(name, made, tuple(areas))
 
 
-def _cluster_at(core: Core, commit: str) -> Cluster:
+def cluster_at(core: Core, commit: str) -> Cluster:
+    """The configuration of a commit that is to be tagged.
+
+    Raises:
+        CannotTagError: it has none.
+        ConfigurationError: it has problems.
+    """
     entry = core.store.read_tree(commit).get(CLUSTER_PATH)
     if entry is None:
         raise CannotTagError(f"cannot tag {commit[:10]}: it has no cluster.yaml", "choose a later commit")
@@ -219,7 +231,7 @@ def _cluster_at(core: Core, commit: str) -> Cluster:
     return parse_cluster(core.store.blob(entry.blob), f"{commit[:10]}:cluster.yaml", config.node, config.secrets)
 
 
-def _tag_of(core: Core, rev: str | None, commit: str, areas: tuple[str, ...]) -> Released | None:
+def tag_of(core: Core, rev: str | None, commit: str, areas: tuple[str, ...]) -> Released | None:
     """A tag that this commit already has with the same areas; ``--rev`` may name one, which then has to be sound."""
     for ref, tag_object in sorted(
         core.store.refs("refs/tags/sync/").items(), key=lambda item: by_number(item[0]), reverse=True

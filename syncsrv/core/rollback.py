@@ -5,9 +5,8 @@ What the older commit did not know (areas that came later, paths that were added
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from syncsrv.apply.order import Order, Outcome
@@ -29,23 +28,58 @@ from syncsrv.plan.words import listed
 from syncsrv.store.tags import verify_tag
 
 
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What a rollback is about.
+
+    Attributes:
+        commit: what shall be live again.
+        then: the configuration that it holds.
+        cluster: the one that the plan is made from.
+        chosen: names of the areas.
+    """
+
+    commit: str
+    then: Cluster
+    cluster: Cluster
+    chosen: tuple[str, ...]
+
+
 def rollback(core: Core, request: RollbackRequest, caller: Caller) -> Job:
     """Start the job.
 
     Raises:
         UsageError: no such revision or area.
     """
-    commit = core.store.resolve(request.rev)
+    aim = aim_at(core, request.rev, request.areas)
+    return core.jobs.start(
+        "rollback",
+        caller.label,
+        core.node,
+        lambda job: {core.node: _work(core, request, caller, job, aim)},
+        origin=caller.came_from,
+        reason=request.reason,
+        subject=about(f"to {aim.commit[:10]}", request.areas, dry_run=request.dry_run),
+    )
+
+
+def aim_at(core: Core, rev: str, areas: tuple[str, ...]) -> Aim:
+    """What a rollback to ``rev`` would be about.
+
+    Raises:
+        UsageError: no such revision or area.
+    """
+    commit = core.store.resolve(rev)
     _require_own(core, commit)
     then = _cluster_at(core, commit)
     known = (*then.areas, CLUSTER_AREA)
-    for name in request.areas:
+    for name in areas:
         if name not in known:
             raise UsageError(
                 f"cannot roll back area {name}: {commit[:10]} has none of that name", f"it has {listed(known)}"
             )
     now = core.cluster.areas
-    chosen = request.areas or tuple(name for name in now if name in then.areas)
+    chosen = areas or tuple(name for name in now if name in then.areas)
     if not chosen:
         raise UsageError(f"cannot roll back to {commit[:10]}: it has none of today's areas", f"it has {listed(known)}")
     cluster = then if CLUSTER_AREA in chosen else core.cluster
@@ -55,18 +89,25 @@ def rollback(core: Core, request: RollbackRequest, caller: Caller) -> Job:
             f"cannot roll back area {listed(gone)}: today's cluster.yaml has none of that name",
             "add --area cluster to bring its definition back too",
         )
+    return Aim(commit, then, cluster, chosen)
 
-    def work(job: Job) -> Mapping[str, NodeResult]:
-        return {core.node: _work(core, request, caller, job, commit, then, cluster, chosen)}
 
-    return core.jobs.start(
-        "rollback",
-        caller.label,
-        core.node,
-        work,
-        origin=caller.came_from,
-        reason=request.reason,
-        subject=about(f"to {commit[:10]}", request.areas, dry_run=request.dry_run),
+def order_for(core: Core, aim: Aim, rev: str) -> Order:
+    """The order of a rollback, without who asks for it; a dry run."""
+    changed_commands = guards.commands(core.cluster, aim.cluster) if CLUSTER_AREA in aim.chosen else None
+    return Order(
+        job="",
+        kind="rollback",
+        target=aim.commit,
+        rev=rev,
+        cluster=aim.cluster,
+        areas=core.areas(aim.cluster),
+        known=core.areas(aim.then),
+        chosen=aim.chosen,
+        brought={name: one.commit for name, one in core.state.now.applied.items() if name in aim.chosen},
+        exact=core.store.read_commit(aim.commit).node in {"", core.node},
+        fired=(changed_commands,) if changed_commands else (),
+        dry_run=True,
     )
 
 
@@ -89,34 +130,15 @@ def _require_own(core: Core, commit: str) -> None:
     )
 
 
-def _work(
-    core: Core,
-    request: RollbackRequest,
-    caller: Caller,
-    job: Job,
-    commit: str,
-    then: Cluster,
-    cluster: Cluster,
-    chosen: tuple[str, ...],
-) -> NodeResult:
+def _work(core: Core, request: RollbackRequest, caller: Caller, job: Job, aim: Aim) -> NodeResult:
     steps = Steps(job.id, core.clock, lambda step: job.publish(core.node, step))
     job.on_abort.append(steps.abort)
-    changed_commands = guards.commands(core.cluster, cluster) if CLUSTER_AREA in chosen else None
-    order = Order(
+    order = replace(
+        order_for(core, aim, request.rev),
         job=job.id,
-        kind="rollback",
-        target=commit,
-        rev=request.rev,
-        cluster=cluster,
-        areas=core.areas(cluster),
-        known=core.areas(then),
-        chosen=chosen,
-        brought={name: one.commit for name, one in core.state.now.applied.items() if name in chosen},
-        exact=core.store.read_commit(commit).node in {"", core.node},
         person=author(core, caller),
         requested_by=caller.label,
         reason=request.reason,
-        fired=(changed_commands,) if changed_commands else (),
         force=frozenset(request.force),
         power=power_of(caller),
         remote=is_remote(caller),

@@ -47,10 +47,14 @@ class TagRecords:
         self._lock = threading.Lock()
         self._highest, self._tags = self._load()
 
-    def next_name(self) -> str:
-        """The name of the next tag: one more than the highest number ever seen from any node. It is not reserved."""
+    def next_name(self, seen: Iterable[str] = ()) -> str:
+        """The name of the next tag: one more than the highest number ever seen from any node. It is not reserved.
+
+        Args:
+            seen: names that count too, as ``saw`` would make them.
+        """
         with self._lock:
-            return f"sync/{self._highest + 1:06d}"
+            return f"sync/{max(self._highest, _highest(seen)) + 1:06d}"
 
     def check(self, name: str, object_id: str, signer: str) -> None:
         """Compare with what was recorded.
@@ -89,7 +93,7 @@ class TagRecords:
         Numbers near the end of what a name can hold are not believed, or one bad name would end all tagging.
         """
         with self._lock:
-            highest = max((n for n in map(_number, names) if n < _BELIEVED), default=0)
+            highest = _highest(names)
             if highest > self._highest:
                 self._save(highest, self._tags)
 
@@ -116,6 +120,10 @@ class TagRecords:
                 "copy the file back; without it a tag that was moved cannot be told, and numbers are used again",
             ) from error
         return highest, tags
+
+
+def _highest(names: Iterable[str]) -> int:
+    return max((n for n in map(_number, names) if n < _BELIEVED), default=0)
 
 
 def _number(name: str) -> int:

@@ -1,0 +1,84 @@
+"""The plan of a run between two histories: what the comparison shows and what the preview promises.
+
+It is ``plan.make`` as the engine uses it; only that the live tree is a commit instead of the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+from syncsrv.config.model import Cluster
+from syncsrv.control.shapes import AreaCount
+from syncsrv.core.parts import Core
+from syncsrv.errors import RefusedError, SyncsrvError
+from syncsrv.plan.areas import Areas
+from syncsrv.plan.diff import Change, restrict
+from syncsrv.plan.make import Plan, Wanted, make_plan
+
+
+class StalePlanError(SyncsrvError):
+    """What a run would do is no longer what the person was shown."""
+
+    code = "stale-plan"
+    exit_status = RefusedError.exit_status
+    look: ClassVar[str] = "look at it again"
+
+    def __init__(self, doing: str, why: str) -> None:
+        super().__init__(f"cannot {doing}: {why}", self.look)
+
+
+ANYWHERE = (b"",)
+"""Below which a node lets itself be written, where only that node knows."""
+
+
+def planned(
+    core: Core, base: str | None, target: str, cluster: Cluster, chosen: tuple[str, ...], applied: Mapping[str, str]
+) -> Plan:
+    """What a sync of ``target`` would make of a node whose main is ``base``.
+
+    Args:
+        core: of this node.
+        base: None where nothing of that node is known.
+        target: the commit that it would get.
+        cluster: the target's.
+        chosen: names of the areas; all where empty.
+        applied: per area the commit that the last sync brought there.
+    """
+    areas = core.areas(cluster)
+    commits = {area: commit for area, commit in applied.items() if is_commit(core, commit)}
+    return make_plan(
+        Wanted(
+            target=core.store.read_tree(target),
+            areas=areas,
+            chosen=chosen or areas.names,
+            extra={name: area.extra for name, area in cluster.areas.items()},
+            live=core.store.read_tree(base) if base else {},
+            obstacles=(),
+            brought=_brought(core, commits, areas),
+            allow=ANYWHERE,
+        )
+    )
+
+
+def is_commit(core: Core, object_id: str) -> bool:
+    """Whether a peer speaks of a commit that is here."""
+    return core.store.has(object_id) and core.store.kind(object_id) == "commit"
+
+
+def _brought(core: Core, commits: Mapping[str, str], areas: Areas) -> frozenset[bytes]:
+    return frozenset(
+        path
+        for area, commit in commits.items()
+        for path in restrict(core.store.read_tree(commit), (area,), areas.area_of)
+    )
+
+
+def counted_by_area(changes: Iterable[Change], names: Iterable[str]) -> tuple[AreaCount, ...]:
+    """How many paths of each area go, come and become another; those with changes first."""
+    deleted, added, changed = (dict.fromkeys(names, 0) for _ in range(3))
+    for change in changes:
+        count = deleted if change.new is None else added if change.old is None else changed
+        count[change.area] = count.get(change.area, 0) + 1
+    found = [AreaCount(name, deleted[name], added[name], changed[name]) for name in deleted]
+    return tuple(sorted(found, key=lambda one: not (one.deleted or one.added or one.changed)))

@@ -6,6 +6,7 @@ import os
 import pwd
 import socket
 import struct
+from collections.abc import Collection
 from pathlib import Path
 
 from syncsrv.control.ask import address
@@ -41,13 +42,24 @@ def local_person(sock: socket.socket, door: Door) -> Caller | None:
     On core.sock (0600) that is an admin: the login user where one is set, else the owner of the process. On the
     other sockets it is a process of ours, which holds no power of its own.
     """
-    pid, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    pid, uid = _credentials(sock)
     if door is not Door.LOCAL:
         return Caller(door, "", via=str(door))
     if uid not in (0, os.geteuid()):
         return None
     login = _login_uid(pid)
     return Caller(door, "admin", person=_user_name(uid if login is None else login), via="cli")
+
+
+def local_process(sock: socket.socket, door: Door, users: Collection[int]) -> Caller | None:
+    """A process of ours, by the kernel's word: of root, of our own user, or of one of ``users``; it has no power."""
+    _, uid = _credentials(sock)
+    return Caller(door, "", via=str(door)) if uid in {0, os.geteuid(), *users} else None
+
+
+def _credentials(sock: socket.socket) -> tuple[int, int]:
+    pid, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return pid, uid
 
 
 def _login_uid(pid: int) -> int | None:

@@ -7,6 +7,7 @@ then watch, doors and peers. Nobody can ask it anything before the disk is in a 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,8 +27,9 @@ from syncsrv.config.load import Configuration, load, parse_cluster
 from syncsrv.config.model import Cluster, Peer, Power, Role
 from syncsrv.config.problem import ConfigurationError
 from syncsrv.control.codec import decode_reply
-from syncsrv.control.serve import Server
+from syncsrv.control.serve import Limits, Server
 from syncsrv.control.shapes import Facts, PeopleReply
+from syncsrv.control.sockets import local_process
 from syncsrv.control.verbs import VERBS, Door
 from syncsrv.core.backup import applied_again, applied_by
 from syncsrv.core.devices import Devices, page_secret
@@ -45,6 +47,7 @@ from syncsrv.core.sessions import Sessions
 from syncsrv.core.ssh.ssh import Ssh
 from syncsrv.core.state import StateFile
 from syncsrv.core.weblogin import WebLogin
+from syncsrv.core.websetup import WebSetups, web_user
 from syncsrv.disk.files import LiveFiles
 from syncsrv.errors import SyncsrvError, UsageError
 from syncsrv.plan.tree import CLUSTER_PATH
@@ -62,6 +65,9 @@ from syncsrv.watch.notify import Watcher
 from syncsrv.watch.scan import Scanner
 
 log = logging.getLogger(__name__)
+
+_WEB_LIMITS = Limits(connections=16, calls=256)
+"""Web asks everything over one connection."""
 
 SCAN_S = 60.0
 """Between two full scans: inotify is the hint, the scan the truth."""
@@ -103,7 +109,8 @@ class App:
         self._people_seen = ""
         people = People(node.state_dir)
         sessions = Sessions(node.state_dir / "sessions.json", clock, boot_id())
-        login = WebLogin(people, sessions, Devices(page_secret(node.state_dir / "web")), clock)
+        secret = page_secret(node.state_dir / "web")
+        login = WebLogin(people, sessions, Devices(secret), clock)
         self._ssh = Ssh(lambda: self._live.config, signer, people, store.path, clock)
         book = PeerBook(
             lambda: tuple(self._live.config.node.peers),
@@ -145,6 +152,7 @@ class App:
             tags=TagRecords(node.state_dir / "tags.json"),
             people=people,
             login=login,
+            web=WebSetups(lambda: self._live.config, node.state_dir / "web", secret, clock),
             state=StateFile(node.state_dir / "sync.json"),
             recorder=recorder,
             engine=Engine(parts),
@@ -160,6 +168,9 @@ class App:
         self._watcher = Watcher(node.root, self._changed, clock)
         handlers = Handlers(self.core).table()
         self._server = Server(VERBS, handlers, node=node.node, version=__version__, claim=login.claim)
+        self._web_server = Server(
+            VERBS, handlers, node=node.node, version=__version__, claim=login.claim, limits=_WEB_LIMITS
+        )
 
     # -- life
 
@@ -173,6 +184,7 @@ class App:
         core.read_services()
         self._ssh.start(self._server, node.run_dir / "door.sock")
         self._server.serve_unix(node.run_dir / "core.sock", Door.LOCAL, mode=0o600)
+        self._serve_web(node.run_dir / "web.sock")
         self._loop("scan", SCAN_S, self._scan)
         self._loop("services", READ_SERVICES_S, core.read_services)
         core.book.start()
@@ -186,6 +198,8 @@ class App:
         for job in core.jobs.running():
             self._guarded(partial(core.jobs.abort, job.id, "the end of core"))
         self._server.close()
+        self._web_server.close()
+        core.web.close()
         core.jobs.join(30.0)
         core.book.stop()
         self._ssh.close()
@@ -215,6 +229,7 @@ class App:
         self._live.reload_problem = ""
         core = self.core
         core.engine.parts = replace(core.engine.parts, node=fresh.node)
+        core.web.refresh()
         self._managers = managers_of(fresh.node, self._clock)
         self._ssh.configure()
         core.book.start()
@@ -228,6 +243,15 @@ class App:
         except SyncsrvError as error:
             self._live.reload_problem = f"the configuration was not read again, the old one is in force: {error}"
             log.error("%s", self._live.reload_problem)
+
+    def _serve_web(self, path: Path) -> None:
+        """Let the web process in; as root also one that was started apart, by its user."""
+        user = web_user()
+        group = user.pw_gid if user is not None and os.geteuid() == 0 else None
+        uids = (user.pw_uid,) if user is not None else ()
+        self._web_server.serve_unix(
+            path, Door.WEB, mode=0o660, group=group, identify=lambda sock: local_process(sock, Door.WEB, uids)
+        )
 
     # -- configuration
 

@@ -53,6 +53,7 @@ class Handlers:
             "user-token": lambda caller, request, call: shapes.TokenReply(self._core.people.new_token(request.name)),
             "user-revoke": self._user_revoke,
             **self._core.login.handlers(),
+            "web-setup": lambda caller, request, call: self._core.web.setup(request, call),
             "reload": self._reload,
         }
 

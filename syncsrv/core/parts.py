@@ -24,6 +24,7 @@ from syncsrv.core.peers import PeerBook
 from syncsrv.core.people import People
 from syncsrv.core.state import StateFile
 from syncsrv.core.weblogin import WebLogin
+from syncsrv.core.websetup import WebSetups
 from syncsrv.plan.areas import Areas
 from syncsrv.services.base import ServiceStatus
 from syncsrv.services.control import Services
@@ -88,6 +89,7 @@ class Core:
     tags: TagRecords
     people: People
     login: WebLogin
+    web: WebSetups
     state: StateFile
     recorder: Recorder
     engine: Engine
@@ -162,9 +164,10 @@ class Core:
 
     def notices(self) -> list[str]:
         """What an operator should know about how this node runs."""
-        if os.geteuid() == 0:
-            return []
-        return ["not started as root: all processes run as one user, and checks are not isolated"]
+        said = self.web.notices()
+        if os.geteuid() != 0:
+            said.append("not started as root: all processes run as one user, and checks are not isolated")
+        return said
 
 
 def areas_of(config: Configuration, cluster: Cluster) -> Areas:

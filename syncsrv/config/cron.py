@@ -1,16 +1,21 @@
-"""The five fields of a cron line, read as cron means them. Pure.
+"""The five fields of a cron line, read as cron means them, and when they fire next. Pure.
 
-APScheduler reads them differently (0 is Monday there, 7 is refused, day and weekday are joined by AND), so the
-schedule is built from what this module returns and never from the text.
+APScheduler reads them differently (0 is Monday there, 7 is refused, day and weekday are joined by AND), so a schedule
+is built from what this module returns and never from the text. All is UTC: no hour is left out, none comes twice.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
 
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS_OF = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_FURTHEST_DAYS = 8 * 366 + 1
+"""From one 29 February to the next there are eight years at most."""
 _RANGE = re.compile(r"(\*|[a-z0-9]{1,3})(?:-([a-z0-9]{1,3}))?(?:/([0-9]{1,3}))?", re.ASCII)
 
 
@@ -27,18 +32,13 @@ class Cron:
     months: tuple[int, ...]
     weekdays: tuple[int, ...]
 
-    @property
-    def weekday_names(self) -> str:
-        """The weekdays as APScheduler's field takes them, by name: ``mon,fri``."""
-        return ",".join(WEEKDAYS[day] for day in self.weekdays)
-
 
 def parse_cron(written: str) -> Cron:
     """Read ``MINUTE HOUR DAY MONTH WEEKDAY``.
 
     Raises:
         ValueError: with the field and why; also where day and weekday are both given, since cron joins them
-            with OR and nearly nobody expects it.
+            with OR and nearly nobody expects it, and where there is no such day.
     """
     fields = written.lower().split()
     if written.startswith("@"):
@@ -51,13 +51,38 @@ def parse_cron(written: str) -> Cron:
             "matches; write two schedules"
         )
     weekdays = _field("weekday", fields[4], 0, 7, WEEKDAYS)
-    return Cron(
+    cron = Cron(
         minutes=_field("minute", fields[0], 0, 59),
         hours=_field("hour", fields[1], 0, 23),
         days=_field("day", fields[2], 1, 31),
         months=_field("month", fields[3], 1, 12, _MONTHS, 1),
         weekdays=tuple(sorted({day % 7 for day in weekdays})),
     )
+    if not any(cron.days[0] <= _DAYS_OF[month - 1] for month in cron.months):
+        raise ValueError(f"cannot be {written!r}: no month of it has a day {cron.days[0]}, so it would never fire")
+    return cron
+
+
+def next_run(cron: Cron, after_utc: datetime) -> datetime | None:
+    """The first minute after a moment at which a line fires, UTC; None where no day that is near enough matches."""
+    moment = (after_utc.astimezone(UTC) + timedelta(minutes=1)).replace(second=0, microsecond=0)
+    day, from_time = moment.date(), moment.time()
+    for _ in range(_FURTHEST_DAYS):
+        if day.month in cron.months and day.day in cron.days and day.isoweekday() % 7 in cron.weekdays:
+            for hour in cron.hours:
+                for minute in cron.minutes:
+                    if time(hour, minute) >= from_time:
+                        return datetime.combine(day, time(hour, minute), UTC)
+        day, from_time = day + timedelta(days=1), time()
+    return None
+
+
+def next_runs(cron: Cron, after_utc: datetime) -> Iterator[datetime]:
+    """One after the other."""
+    at = next_run(cron, after_utc)
+    while at is not None:
+        yield at
+        at = next_run(cron, at)
 
 
 def _field(

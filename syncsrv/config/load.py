@@ -58,10 +58,7 @@ def load(directory: Path, *, cluster_file: Path | None = None) -> Configuration:
     Raises:
         ConfigurationError: with every problem of all files.
     """
-    node = _read_node(directory)
-    secrets = _read_secrets(directory / SECRETS_FILE)
-    path = cluster_file or directory / CLUSTER_FILE
-    cluster = _read_file(path, Cluster, _CLUSTER_STANDINS)
+    node, cluster, secrets = read_files(directory, cluster_file)
     problems = [*node.problems, *cluster.problems, *secrets.problems]
     known = secrets.value if () not in secrets.unread else None
     for finding in rules.check(node.value, cluster.value, known, node.unread, cluster.unread):
@@ -70,6 +67,12 @@ def load(directory: Path, *, cluster_file: Path | None = None) -> Configuration:
     if errors or node.value is None or cluster.value is None or secrets.value is None:
         raise ConfigurationError(problems)
     return Configuration(node.value, cluster.value, secrets.value, directory, tuple(sorted(set(problems))))
+
+
+def read_files(directory: Path, cluster_file: Path | None = None) -> tuple[Read[Node], Read[Cluster], Read[Secrets]]:
+    """The three files as far as each can be read by itself, with the place of every value."""
+    cluster = _read_file(cluster_file or directory / CLUSTER_FILE, Cluster, _CLUSTER_STANDINS)
+    return _read_node(directory), cluster, _read_secrets(directory / SECRETS_FILE)
 
 
 def load_node(directory: Path) -> Node:

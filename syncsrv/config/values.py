@@ -50,6 +50,14 @@ def parse_duration(written: object) -> float:
     return seconds
 
 
+def show_duration(seconds: float) -> str:
+    """As ``parse_duration`` reads it, in the largest unit without a fraction: ``6h``, ``90s``, ``500ms``."""
+    for unit, length_s in reversed(_SECONDS.items()):
+        if seconds >= length_s and seconds % length_s == 0:
+            return f"{seconds / length_s:.0f}{unit}"
+    return f"{seconds:g}s"
+
+
 def parse_size(written: object) -> int:
     """Bytes from ``16MiB`` (B, KiB, MiB, GiB) or a plain number of bytes.
 
@@ -68,6 +76,12 @@ def parse_size(written: object) -> int:
     if size > 1 << 40:
         raise ValueError(f"cannot be {written}: a size is at most 1024GiB")
     return size
+
+
+def show_size(size: int) -> str:
+    """As ``parse_size`` reads it, in the largest unit without a fraction: ``16MiB``."""
+    unit = next(unit for unit, length in reversed(_BYTES.items()) if size % length == 0 and (size or length == 1))
+    return f"{size // _BYTES[unit]}{unit}"
 
 
 def _said(written: object) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -31,6 +30,7 @@ from syncsrv.control.serve import Limits, Server
 from syncsrv.control.shapes import Facts, PeopleReply
 from syncsrv.control.sockets import local_process
 from syncsrv.control.verbs import VERBS, Door
+from syncsrv.core import schedules, upkeep
 from syncsrv.core.backup import applied_again, applied_by
 from syncsrv.core.devices import Devices, page_secret
 from syncsrv.core.following import believed
@@ -43,9 +43,12 @@ from syncsrv.core.parts import Core, Live, areas_of
 from syncsrv.core.peers import PeerBook
 from syncsrv.core.people import People
 from syncsrv.core.recovery import recover
+from syncsrv.core.schedule import Timetable
 from syncsrv.core.sessions import Sessions
+from syncsrv.core.soak import SoakFile
 from syncsrv.core.ssh.ssh import Ssh
 from syncsrv.core.state import StateFile
+from syncsrv.core.switches import Switches
 from syncsrv.core.weblogin import WebLogin
 from syncsrv.core.websetup import WebSetups, web_user
 from syncsrv.disk.files import LiveFiles
@@ -68,11 +71,6 @@ log = logging.getLogger(__name__)
 
 _WEB_LIMITS = Limits(connections=16, calls=256)
 """Web asks everything over one connection."""
-
-SCAN_S = 60.0
-"""Between two full scans: inotify is the hint, the scan the truth."""
-
-READ_SERVICES_S = 5.0
 
 
 class App:
@@ -105,7 +103,6 @@ class App:
         self._managers = managers_of(node, clock)
         self._memory = Memory()
         self._live = Live(config)
-        self._threads: list[threading.Thread] = []
         self._people_seen = ""
         people = People(node.state_dir)
         sessions = Sessions(node.state_dir / "sessions.json", clock, boot_id())
@@ -163,6 +160,9 @@ class App:
             recorded=self._recorded,
             reload=self.reload,
             people_changed=self._ssh.recheck,
+            timetable=Timetable(clock),
+            switches=Switches(node.state_dir / "schedules.json"),
+            soak=SoakFile(node.state_dir / "soak.json", clock, boot_id()),
             watch_problem=lambda: self._watcher.degraded,
         )
         self._watcher = Watcher(node.root, self._changed, clock)
@@ -185,9 +185,10 @@ class App:
         self._ssh.start(self._server, node.run_dir / "door.sock")
         self._server.serve_unix(node.run_dir / "core.sock", Door.LOCAL, mode=0o600)
         self._serve_web(node.run_dir / "web.sock")
-        self._loop("scan", SCAN_S, self._scan)
-        self._loop("services", READ_SERVICES_S, core.read_services)
         core.book.start()
+        upkeep.begin(core, self._scan)
+        schedules.put_in_force(core)
+        core.timetable.start()
         log.info("node %s, %s: ready", node.node, node.role)
 
     def stop(self) -> None:
@@ -204,8 +205,7 @@ class App:
         core.book.stop()
         self._ssh.close()
         self._watcher.close()
-        for thread in self._threads:
-            thread.join()
+        core.timetable.stop()
         core.history.close()
         core.store.close()
         self._lock.close()
@@ -263,6 +263,7 @@ class App:
         self._live.config = config
         self._live.cluster_problem = ""
         self._watch()
+        self._guarded(lambda: schedules.put_in_force(self.core))
 
     def _take_effect(self, cluster: Cluster) -> None:
         self._put_in_force(replace(self._live.config, cluster=cluster))
@@ -291,6 +292,8 @@ class App:
                     self._put_in_force(replace(self._live.config, cluster=cluster))
                     self.core.record(via="watch")
                 self._live.cluster_problem = ""
+        if recorded.head is not None and self._live.config.cluster.schedules:
+            self.core.soak.saw(recorded.head)
         if recorded.commit is not None:
             self.core.history.catch_up()
 
@@ -326,15 +329,6 @@ class App:
     def _scan(self) -> None:
         self._watch()
         self.core.record(via="watch")
-
-    def _loop(self, name: str, every_s: float, work: Callable[[], object]) -> None:
-        def run() -> None:
-            while not self.core.stopping.wait(every_s):
-                self._guarded(work)
-
-        thread = threading.Thread(target=run, name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
 
     def _guarded(self, work: Callable[[], object]) -> None:
         """One round of a background loop: what fails is said, and tried again in the next round."""

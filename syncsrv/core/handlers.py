@@ -9,9 +9,11 @@ from syncsrv.apply.settle import JOB_REFS
 from syncsrv.config.model import Role
 from syncsrv.control import shapes
 from syncsrv.control.dispatch import Call, Caller, Handler, Streamed
-from syncsrv.core import actions, backup, facts, master, rollback, views
+from syncsrv.control.shapes_page import OwnPasswordRequest
+from syncsrv.core import actions, audit, backup, facts, master, preview, rollback, schedules, settings, users, views
 from syncsrv.core.following import signed
 from syncsrv.core.parts import Core, author
+from syncsrv.core.receipts import act_receipt
 from syncsrv.errors import DeniedError, UsageError
 from syncsrv.plan.guards import refuse_unknown
 from syncsrv.plan.tree import is_below, show_path, tree_path
@@ -36,6 +38,8 @@ class Handlers:
             "log": lambda caller, request, call: views.log(self._core, request),
             "show": lambda caller, request, call: views.show(self._core, request),
             "diff": lambda caller, request, call: views.diff(self._core, request),
+            "file": lambda caller, request, call: views.file(self._core, request),
+            "preview": lambda caller, request, call: preview.preview(self._core, request),
             "job": self._job,
             "abort": self._abort,
             "commit": self._commit,
@@ -46,14 +50,19 @@ class Handlers:
             "act": lambda caller, request, call: shapes.JobStarted(actions.act(self._core, request, caller).id),
             "fetch": self._fetch,
             "people": self._people,
-            "user-list": lambda caller, request, call: self._users(),
-            "user-add": self._user_add,
-            "user-remove": self._user_remove,
-            "user-passwd": self._user_passwd,
-            "user-token": lambda caller, request, call: shapes.TokenReply(self._core.people.new_token(request.name)),
-            "user-revoke": self._user_revoke,
+            "user-list": lambda caller, request, call: users.listed(self._core),
+            "user-add": lambda caller, request, call: users.add(self._core, request, caller),
+            "user-remove": lambda caller, request, call: users.remove(self._core, request, caller),
+            "user-passwd": lambda caller, request, call: users.set_password(self._core, request, caller),
+            "user-token": lambda caller, request, call: users.new_token(self._core, request, caller),
+            "user-revoke": lambda caller, request, call: users.revoke(self._core, request, caller),
             **self._core.login.handlers(),
             "web-setup": lambda caller, request, call: self._core.web.setup(request, call),
+            "own-password": self._own_password,
+            "audit": lambda caller, request, call: audit.audit(self._core, request),
+            "settings": lambda caller, request, call: settings.settings(self._core),
+            "schedules": lambda caller, request, call: schedules.schedules(self._core),
+            "schedule-set": lambda caller, request, call: schedules.switch(self._core, request, caller),
             "reload": self._reload,
         }
 
@@ -91,8 +100,10 @@ class Handlers:
     def _sync(self, caller: Caller, request: shapes.SyncRequest, call: Call) -> shapes.JobStarted:
         _no_confirmation(request.confirm_within_s)
         refuse_unknown(request.force)
-        start = master.sync if self._core.role is Role.MASTER else backup.sync
-        return shapes.JobStarted(start(self._core, request, caller).id)
+        request, shown = preview.settled(self._core, request)
+        if self._core.role is Role.MASTER:
+            return shapes.JobStarted(master.sync(self._core, request, caller).id)
+        return shapes.JobStarted(backup.sync(self._core, request, caller, shown).id)
 
     def _pull(self, caller: Caller, request: shapes.PullRequest, call: Call) -> shapes.JobStarted:
         _no_confirmation(request.confirm_within_s)
@@ -100,6 +111,7 @@ class Handlers:
 
     def _rollback(self, caller: Caller, request: shapes.RollbackRequest, call: Call) -> shapes.JobStarted:
         refuse_unknown(request.force)
+        preview.refuse_stale_rollback(self._core, request)
         return shapes.JobStarted(rollback.rollback(self._core, request, caller).id)
 
     def _fetch(self, caller: Caller, request: shapes.FetchRequest, call: Call) -> Streamed:
@@ -131,28 +143,10 @@ class Handlers:
         serial = int(core.clock.utc().timestamp() * 1000)
         return signed(core.people.shared(), core.node, caller.node, serial, core.signer)
 
-    def _users(self) -> shapes.UsersReply:
-        return shapes.UsersReply(self._core.people.listed())
-
-    def _user_add(self, caller: Caller, request: shapes.UserAddRequest, call: Call) -> shapes.UsersReply:
-        self._core.people.add(request.name, request.role, request.password, request.ssh_key)
-        self._core.people_changed()
-        return self._users()
-
-    def _user_remove(self, caller: Caller, request: shapes.UserRequest, call: Call) -> shapes.UsersReply:
-        self._core.people.remove(request.name)
-        self._core.login.ended(request.name)
-        self._core.people_changed()
-        return self._users()
-
-    def _user_passwd(self, caller: Caller, request: shapes.PasswordRequest, call: Call) -> shapes.UsersReply:
-        self._core.people.set_password(request.name, request.password)
-        self._core.login.ended(request.name)
-        return self._users()
-
-    def _user_revoke(self, caller: Caller, request: shapes.UserRequest, call: Call) -> shapes.UsersReply:
-        self._core.people.revoke_tokens(request.name)
-        return self._users()
+    def _own_password(self, caller: Caller, request: OwnPasswordRequest, call: Call) -> object:
+        session = self._core.login.handlers()["own-password"](caller, request, call)
+        act_receipt(self._core, caller, "own-password", f"user {caller.person} has another password")
+        return session
 
     def _reload(self, caller: Caller, request: shapes.Empty, call: Call) -> shapes.Empty:
         self._core.reload()

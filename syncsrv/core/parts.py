@@ -22,7 +22,10 @@ from syncsrv.core.jobs import Jobs
 from syncsrv.core.lag import Lag
 from syncsrv.core.peers import PeerBook
 from syncsrv.core.people import People
+from syncsrv.core.schedule import Timetable
+from syncsrv.core.soak import SoakFile
 from syncsrv.core.state import StateFile
+from syncsrv.core.switches import Switches
 from syncsrv.core.weblogin import WebLogin
 from syncsrv.core.websetup import WebSetups
 from syncsrv.plan.areas import Areas
@@ -101,6 +104,10 @@ class Core:
     """What follows a recording: configuration, history, watch."""
     reload: Callable[[], None]
     people_changed: Callable[[], None]
+    timetable: Timetable
+    switches: Switches
+    """Which schedules of cluster.yaml are on."""
+    soak: SoakFile
     watch_problem: Callable[[], str]
     """Why changes may go unnoticed until the next full scan; empty where none does."""
     stopping: threading.Event = field(default_factory=threading.Event)

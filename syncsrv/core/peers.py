@@ -1,6 +1,10 @@
 """What this node last heard of each peer; polled in the background, asked at once when a person waits.
 
 No reader of this book ever waits for a peer. Every reading carries its age (law 10).
+
+Each peer has a thread of its own, and not a place in core's timetable: one that is slow must not hold up the others, a
+poll waits for the door and comes sooner until it was first answered, and no setting of the wall clock may delay it. The
+timetable sees to it that these threads are there.
 """
 
 from __future__ import annotations
@@ -97,6 +101,11 @@ class PeerBook:
         self._stop.set()
         for thread in self._threads.values():
             thread.join()
+
+    def ended(self) -> tuple[str, ...]:
+        """The configured peers that no thread polls, though it once did."""
+        names = self._names()
+        return tuple(name for name, thread in list(self._threads.items()) if name in names and not thread.is_alive())
 
     def now(self) -> Mapping[str, Heard]:
         """Every configured peer as last heard; one that was not heard for too long is away, whoever is to blame."""

@@ -8,6 +8,8 @@ from dataclasses import asdict, replace
 
 from syncsrv.apply.order import Outcome
 from syncsrv.apply.steps import Steps
+from syncsrv.clock import rfc3339
+from syncsrv.control.dispatch import Caller
 from syncsrv.core.jobs import Job
 from syncsrv.core.parts import Core
 from syncsrv.errors import SyncsrvError
@@ -39,6 +41,42 @@ def receipt(core: Core, job: Job, kind: str, outcome: Outcome, steps: Steps, *, 
     subject = f"{kind} {tag or job.id}: {result}"
     with core.store.writer():
         append_receipt(core.store, core.signer, body, subject, core.clock.utc(), core.node)
+
+
+def act_receipt(core: Core, caller: Caller, kind: str, what: str) -> None:
+    """Append the record of something that is done at once, such as a change of users.
+
+    Args:
+        core: of this node.
+        caller: who asked.
+        kind: the verb.
+        what: in a sentence; never a password, a hash or a token.
+
+    Raises:
+        UnrecordedError: it is done, and no record of it could be written.
+    """
+    body = {
+        "kind": kind,
+        "requested_by": caller.label,
+        "origin": caller.came_from,
+        "at": rfc3339(core.clock.utc()),
+        "result": "done",
+        "reason": what,
+    }
+    try:
+        append_receipt(core.store, core.signer, body, f"{kind}: {what}", core.clock.utc(), core.node)
+    except SyncsrvError as error:
+        log.error("%s of %s is done and not recorded: %s", kind, caller.label, error)
+        raise UnrecordedError(what, error) from error
+
+
+class UnrecordedError(SyncsrvError):
+    """Something was done, and its record could not be written."""
+
+    code = "unrecorded"
+
+    def __init__(self, what: str, error: SyncsrvError) -> None:
+        super().__init__(f"cannot record this, though it is done: {what}: {error.message}", error.remedy)
 
 
 def noted(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from syncsrv.errors import SyncsrvError
+from syncsrv.errors import SyncsrvError, UsageError
 from syncsrv.store import signing, trailers
 from syncsrv.store.commits import CommitInfo, Person
 from syncsrv.store.repo import Store
@@ -31,6 +31,15 @@ class BadReceiptError(SyncsrvError):
             "somebody wrote to the repository past syncsrv; find out who",
         )
         self.commit = commit
+
+
+class UnknownReceiptError(UsageError):
+    """No record of that id."""
+
+    code = "unknown-receipt"
+
+    def __init__(self, commit: str) -> None:
+        super().__init__(f"cannot find receipt {commit[:40]}: this node has none of that id", "begin with the newest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,28 @@ def read_receipts(store: Store, n: int, keys: Mapping[bytes, str] | None = None)
     newest = store.ref(AUDIT)
     infos: Iterator[CommitInfo] = store.first_parents(newest) if newest else iter(())
     return [_read(store, info, keys) for info in islice(infos, n)]
+
+
+def walk_receipts(
+    store: Store, keys: Mapping[bytes, str] | None = None, before: str | None = None
+) -> Iterator[Receipt]:
+    """Each record, newest first.
+
+    Args:
+        store: where.
+        keys: as for ``read_receipts``.
+        before: begin behind this record.
+
+    Raises:
+        UnknownReceiptError: at the first step, where ``before`` is none of them.
+        BadReceiptError: at the first that is not to be trusted; nothing behind it is.
+    """
+    newest = store.ref(AUDIT)
+    infos: Iterator[CommitInfo] = store.first_parents(newest) if newest else iter(())
+    if before is not None and not any(info.id == before for info in infos):
+        raise UnknownReceiptError(before)
+    for info in infos:
+        yield _read(store, info, keys)
 
 
 def _read(store: Store, info: CommitInfo, keys: Mapping[bytes, str] | None) -> Receipt:

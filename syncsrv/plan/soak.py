@@ -1,0 +1,95 @@
+"""What a schedule may tag, and whether it may run at all. Pure.
+
+A commit has soaked when this node has had it on main for so many seconds of monotonic time. What is an ancestor of a
+commit was on main before it, so it is enough to know since when some of them are; what is not known counts as new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from syncsrv.config.model import Power, Role, Schedule
+from syncsrv.plan.verdict import Sentence
+from syncsrv.plan.words import listed
+
+SEEN_MOST = 2000
+"""Commits whose time is kept: of older ones only every other, which makes what lies between look younger."""
+
+
+def newest_soaked(line: Iterable[str], seen: Mapping[str, float], now: float, soak_s: float) -> str | None:
+    """The newest commit that has soaked.
+
+    Args:
+        line: main, newest first; read only as far as needed.
+        seen: since when a commit is known to be on main, monotonic seconds.
+        now: monotonic seconds.
+        soak_s: how long it has to be there.
+    """
+    left, since = set(seen), now
+    for commit in line:
+        since = min(since, seen.get(commit, since))
+        if now - since >= soak_s:
+            return commit
+        left.discard(commit)
+        if not left:
+            break
+    return None
+
+
+def with_seen(seen: Mapping[str, float], commit: str, now: float) -> dict[str, float]:
+    """What is known once a commit is on main; one that is known already stays as it is."""
+    if commit in seen:
+        return dict(seen)
+    kept = [*seen.items(), (commit, now)]
+    if len(kept) > SEEN_MOST:
+        half = SEEN_MOST // 2
+        kept = kept[:half][::2] + kept[half:]
+    return dict(kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known when a schedule fires.
+
+    Attributes:
+        role: of this node.
+        vips: how many virtual addresses are configured.
+        owner_role: what the schedule's owner may do here; None for nobody of that name.
+        busy: the jobs that change a node now.
+        problem: why main must not be tagged.
+    """
+
+    role: Role
+    vips: int
+    owner_role: Power | None
+    busy: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def hindrance(schedule: Schedule, here: Standing) -> Sentence | None:
+    """Why a schedule may not run now; None where it may."""
+    if here.role is not Role.MASTER:
+        return Sentence("this node is a backup, and only the master runs schedules", "turn it on at the master")
+    if here.vips:
+        return Sentence(
+            "vips are configured, and this version cannot tell whether this node holds them",
+            "synchronize by hand, or take vips: out of cluster.yaml",
+        )
+    if here.owner_role is None:
+        return Sentence(
+            f"its owner {schedule.owner} is no user of this node", f"add the user, or write another owner: {_USERS}"
+        )
+    if here.owner_role is Power.VIEWER:
+        return Sentence(
+            f"its owner {schedule.owner} is only viewer, and a sync needs an operator",
+            f"make the owner an operator, or write another one: {_USERS}",
+        )
+    if here.problem:
+        return Sentence(here.problem, "mend it; `syncsrv check` and `syncsrv status` say more")
+    if here.busy:
+        return Sentence(f"{listed(here.busy)} is under way", "it runs again at its next time")
+    return None
+
+
+_USERS = "`syncsrv user list` shows who there is"

@@ -7,7 +7,8 @@ them, so that what one hostile file costs is not there for the next::
     files = shown(diff.files, how)
     {% import "diff.html" as d %} … {% for file in files %}{{ d.file(file, split) }}{% endfor %}
 
-``colours`` is what ``highlight.Highlighter.lines`` is bound into; ``link`` makes the address of a file at either side.
+``colours`` come from ``syncsrv.web.colours.colours()``; ``link`` makes the address of a file at either side, as
+``history_link`` does. A file that core left out for its size, or that is folded, is asked for alone by ``full``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from syncsrv.control.shapes import FileChange
+from syncsrv.plan.patch import LARGEST
 from syncsrv.web.views.difflines import Efforts, Hunk, Line, Row, TextDiff, text_diff
 from syncsrv.web.views.highlight import Runs
 from syncsrv.web.views.linehtml import line_html, visible
@@ -191,11 +193,11 @@ def _file(one: FileChange, how: Manner, anchor: str, left: int) -> FileView:
         badges=_badges(one),
         facts=_facts(one),
         note=note,
-        sides=_sides(one, how) if one.binary or one.large else (),
+        sides=_sides(one, how) if one.binary or (one.large and not _alone(one)) else (),
         hunks=hunks,
         rows=rows,
         hidden=hidden,
-        more=how.more(one.path) if (hidden and how.full != one.path) or (not found and not note) else "",
+        more=how.more(one.path) if (hidden and how.full != one.path) or (not found and _alone(one)) else "",
         open=(not how.folded and not hidden) or how.full == one.path,
         href=how.link(side, one.path, False) if "directory" not in _kinds(one) else "",
         download=how.link(side, one.path, True) if "directory" not in _kinds(one) else "",
@@ -307,6 +309,8 @@ def _note(one: FileChange, found: TextDiff | None) -> str:
             return f"{word} {kind}".strip().capitalize() + _meta(one)
     if one.binary:
         return "Not text, so it is not shown line by line."
+    if one.large and _alone(one):
+        return "Too much for a page with other files."
     if one.large:
         return "Too large to be shown line by line."
     if found is None:
@@ -315,6 +319,13 @@ def _note(one: FileChange, found: TextDiff | None) -> str:
         empty = not (one.old_text or one.new_text)
         return f"{word} empty file".strip().capitalize() + _meta(one) if empty and word else "The text is the same."
     return ""
+
+
+def _alone(one: FileChange) -> bool:
+    """Whether its text could be shown where it is asked for without other files."""
+    if one.binary or {"link", "directory"} & set(_kinds(one)) or one.old_blob == one.new_blob:
+        return False
+    return max(one.old_size or 0, one.new_size or 0) <= LARGEST
 
 
 def _meta(one: FileChange) -> str:

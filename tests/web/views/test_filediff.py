@@ -160,7 +160,14 @@ def test_what_is_not_text_has_sizes_hashes_and_downloads() -> None:
     assert "50,000,000 bytes" in text
     assert f'href="/history/{"1" * 40}/file?path=/etc/nginx/nginx.conf&amp;download=1"' in text
     assert "b" * 40 in text
-    assert [side.word for side in one(change(status="added", large=True, new_size=1)).sides] == ["after"]
+    assert [side.word for side in one(change(status="added", large=True, new_size=1 << 21)).sides] == ["after"]
+
+
+def test_what_was_too_much_for_the_page_can_be_asked_for_alone() -> None:
+    view = one(change(large=True, old_size=1000, new_size=1 << 20), Manner(more=lambda path: "/x"))
+    assert (view.more, view.sides) == ("/x", ())
+    assert "Too much for a page" in view.note
+    assert one(change(large=True, old_size=1000, new_size=1 << 21), Manner(more=lambda path: "/x")).more == ""
 
 
 def test_links_directories_and_types() -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from flask import current_app, g, request, session
 
+from syncsrv.clock import Clock
 from syncsrv.control import codec
 from syncsrv.control.connection import Stream
 from syncsrv.control.dispatch import may
@@ -138,6 +139,12 @@ def stream(verb: str, asked: object, *, deadline_s: float = 10.0) -> tuple[Any, 
 def link() -> Asking:
     """The way to core."""
     found: Asking = current_app.extensions["syncsrv-link"]
+    return found
+
+
+def clock() -> Clock:
+    """The clock of the application."""
+    found: Clock = current_app.extensions["syncsrv-clock"]
     return found
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from syncsrv.web.pages import login, overview
+from syncsrv.web.pages import login, overview, services, standing
 
-BLUEPRINTS = (login.blueprint, overview.blueprint)
+BLUEPRINTS = (login.blueprint, overview.blueprint, services.blueprint, standing.blueprint)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, current_app, render_template
 
-from syncsrv.clock import Clock, rfc3339
+from syncsrv.clock import rfc3339
 from syncsrv.control.shapes import LogEntry, LogRequest, Status
 from syncsrv.errors import SyncsrvError, UsageError
 from syncsrv.web import access
@@ -25,8 +25,7 @@ SHOWN = 8
 def overview() -> str:
     """The first page: what an operator at two in the morning must know."""
     status = access.status()
-    clock: Clock = current_app.extensions["syncsrv-clock"]
-    now = rfc3339(clock.utc())
+    now = rfc3339(access.clock().utc())
     entries = _history(status)
     waiting = _waiting(entries) if status.role == verdict.MASTER else ()
     return render_template(

@@ -54,7 +54,7 @@ def _outlook(one: Column, status: Status) -> Outlook:
         return Outlook(
             one.name, "bad", "broken", f"Do not count on {one.name}: what it runs is not known.", tuple(facts)
         )
-    facts = [_configuration(one, status), *_services(one), *_version(one, status), *_vips(status)]
+    facts = [_configuration(one, status), *_services(one, status), *_version(one, status), *_vips(status)]
     facts.sort(key=lambda fact: ORDER.index(fact.kind))
     kind = next((fact.kind for fact in facts if fact.icon != "later"), "off")
     return Outlook(one.name, kind, ICONS[kind], _sum(one, facts), tuple(facts))
@@ -78,9 +78,12 @@ def _configuration(one: Column, status: Status) -> Fact:
     return Fact(kind, ICONS[kind], f"{has}; it is {word(one.state)}", sentence(one.reason))
 
 
-def _services(one: Column) -> list[Fact]:
+def _services(one: Column, status: Status) -> list[Fact]:
     if not one.services:
         return [Fact("off", "unknown", f"No services of {one.name} are known", "None is configured in cluster.yaml.")]
+    master = master_of(status)
+    leading = status.services if master == status.node else status.peers[master].services if master else ()
+    running = {s.name for s in leading if s.state == "running"}
     ill, old = unwell(one.services), stale(one.services)
     found = [Fact("bad", "bad", f"{s.name} would not serve", sentence(s.reason or f"it is {s.state}")) for s in ill]
     found += [
@@ -91,11 +94,14 @@ def _services(one: Column) -> list[Fact]:
         if s not in ill
     ]
     still = [s for s in one.services if s.state in {"stopped", "masked"}]
-    if still:
-        names = listed(s.name for s in still)
-        found.append(
-            Fact("off", "pause", f"Not running on {one.name}: {names}", "Stopped or masked, as its manager says.")
-        )
+    found += [
+        Fact("warn", "pause", f"{s.name} is {s.state} on {one.name}", sentence(s.reason or f"on {master} it runs"))
+        for s in still
+        if s.name in running
+    ]
+    idle = [s.name for s in still if s.name not in running]
+    if idle:
+        found.append(Fact("off", "pause", f"Not running on {one.name}: {listed(idle)}", "Nor on the other node."))
     if not found:
         number = "Its service runs" if len(one.services) == 1 else f"All {len(one.services)} services run"
         found.append(Fact("ok", "ok", number, listed(s.name for s in one.services) + "."))

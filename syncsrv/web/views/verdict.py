@@ -35,6 +35,12 @@ KINDS: Mapping[str, str] = {
 
 _NAMES = ("job ", "syncsrv ", "cluster.yaml", "node.yaml")
 
+STEPS: Mapping[str, str] = {
+    "changes_pending": "Read the difference, then synchronize.",
+    "awaiting_first_sync": "Read what it would get, then synchronize.",
+}
+"""What to do first where the page has a button for what the command line would say."""
+
 UNSURE = frozenset({"unreachable", "unknown", "standalone"})
 """States in which nothing is known of whether the nodes are the same."""
 
@@ -107,7 +113,7 @@ def answer(status: Status, power: str = "operator") -> Answer:
         text = f"{text} Also: {'; '.join(f'{one.name} is {word(one.state)}' for one in others)}."
     weak = [(one, _weak(one)) for one in found]
     weak = [(one, says) for one, says in weak if says]
-    step = sentence(worst.remedy)
+    step = STEPS.get(worst.state, sentence(worst.remedy))
     if kind == "ok" and weak:
         one, says = weak[0]
         kind = "warn"

@@ -1,0 +1,81 @@
+"""Virtual addresses, and drift: how the nodes stand in what is not brought by a synchronization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from flask import Blueprint, render_template, request
+
+from syncsrv.clock import rfc3339
+from syncsrv.control.shapes import DiffReply, DiffRequest, Slice
+from syncsrv.errors import SyncsrvError
+from syncsrv.web import access
+from syncsrv.web.access import needs
+from syncsrv.web.views import drift as views
+from syncsrv.web.views.filediff import FileView, Manner, history_link, shown
+from syncsrv.web.views.verdict import MASTER, master_of
+
+blueprint = Blueprint("standing", __name__)
+
+SHOWN = 50
+"""Files of a node whose difference is shown; the others are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """What a node drifted from, file by file; ``problem``: why it cannot be shown here."""
+
+    node: views.Drifted
+    files: tuple[FileView, ...]
+    problem: str
+
+
+@blueprint.get("/vips")
+@needs("viewer")
+def vips() -> str:
+    """Who holds which address, as far as status tells."""
+    status = access.status()
+    configured = [notice for notice in status.notices if notice.startswith("vips are configured")]
+    hosts = [(status.node, status.role, status.vips, status.demotion, rfc3339(access.clock().utc()), True, True)]
+    hosts += [
+        (name, one.role or "", one.vips, one.demotion, one.seen_at or "", one.reachable, False)
+        for name, one in status.peers.items()
+    ]
+    served = any(host[2] for host in hosts)
+    return render_template("vips.html", status=status, hosts=hosts, served=served, configured=configured)
+
+
+@blueprint.get("/drift")
+@needs("viewer")
+def drift() -> str:
+    """What was changed on backups since they were synchronized; asks no peer."""
+    status = access.status()
+    return render_template(
+        "drift.html",
+        status=status,
+        found=tuple(_differences(one, request.args.get("full", "")) for one in views.drifted(status)),
+        calm=views.calm(status),
+        master=master_of(status),
+        is_master=status.role == MASTER,
+    )
+
+
+def _differences(one: views.Drifted, full: str) -> Differences:
+    """Between the tag that was applied and what is live, as this node knows it: its own main, or a peer's."""
+    part = Slice(paths=one.paths[:SHOWN], texts=True)
+    if not one.base:
+        return Differences(one, (), "no tag is applied there")
+    try:
+        reply: DiffReply = access.ask("diff", DiffRequest(revs=(one.base, one.live or "main"), part=part))
+    except SyncsrvError as error:
+        if error.exit_status not in {2, 3}:
+            raise
+        return Differences(one, (), error.message)
+    found = next(iter(reply.nodes.values()))
+    how = Manner(full=full, link=history_link(found.base, found.target), more=_whole)
+    return Differences(one, tuple(shown(found.files, how)), "")
+
+
+def _whole(path: str) -> str:
+    return f"/drift?full={quote(path, safe='/')}"

@@ -1,0 +1,73 @@
+"""If we failed over now: only what is known, and the worst first."""
+
+from __future__ import annotations
+
+import pytest
+
+from syncsrv.control.shapes import Status
+from syncsrv.web.views.failover import Outlook, outlooks
+from tests.web.views.standings import NOW, backup, master, peer, service
+
+
+def only(status: Status) -> Outlook:
+    found = outlooks(status, NOW)
+    assert len(found) == 1
+    return found[0]
+
+
+def test_equal_and_well() -> None:
+    found = only(master())
+    assert (found.kind, found.sum) == ("ok", "fw2 would serve the same configuration.")
+
+
+@pytest.mark.parametrize("state", ["unreachable", "unknown"])
+def test_nothing_is_promised_of_a_node_that_is_not_heard(state: str) -> None:
+    found = only(master({"fw2": peer(state)}))
+    assert found.kind == "bad"
+    assert "not known" in found.sum
+    assert not any(fact.kind == "ok" for fact in found.facts)
+
+
+def test_changes_that_it_lacks_are_counted() -> None:
+    found = only(master({"fw2": peer("changes_pending", behind=3)}))
+    assert (found.kind, found.sum) == ("todo", "fw2 would serve, 3 changes short.")
+
+
+@pytest.mark.parametrize(
+    ("found", "kind", "claim"),
+    [
+        (
+            service(restart_pending=True, pending_why="a.conf is newer"),
+            "warn",
+            "nginx would serve an old configuration",
+        ),
+        (service(state="failed", reason="exit 1"), "bad", "nginx would not serve"),
+        (service(state="stopped", health="none"), "warn", "nginx is stopped on fw2"),
+    ],
+)
+def test_a_service_that_is_not_well_leads(found: object, kind: str, claim: str) -> None:
+    now = only(master({"fw2": peer(services=(found,))}))
+    assert (now.kind, now.facts[0].claim) == (kind, claim)
+
+
+@pytest.mark.parametrize("state", ["diverged", "blocked", "failed", "drifted", "rolled_back", "awaiting_first_sync"])
+def test_a_bad_state_is_said(state: str) -> None:
+    found = only(master({"fw2": peer(state)}))
+    assert found.kind in {"bad", "warn"}
+    assert found.facts[0].evidence.startswith("Because of")
+
+
+def test_two_releases() -> None:
+    assert only(master({"fw2": peer(version="1.1")})).facts[0].claim == "fw2 runs syncsrv 1.1, fw1 1.0"
+
+
+def test_a_backup_speaks_of_itself_and_does_not_promise_what_a_silent_master_may_have() -> None:
+    assert only(backup()).kind == "ok"
+    found = only(backup("in_sync", {"fw1": peer("unreachable", "master")}))
+    assert found.kind == "off"
+    assert found.sum == "fw2 would serve, as far as it is known."
+
+
+def test_no_backup_no_outlook() -> None:
+    assert outlooks(master({}), NOW) == ()
+    assert outlooks(backup("standalone", {}), NOW) == ()

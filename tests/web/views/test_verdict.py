@@ -1,0 +1,132 @@
+"""The one sentence: for every state word, on both nodes, and never good news about what is not known."""
+
+from __future__ import annotations
+
+import pytest
+
+from syncsrv.plan.verdict import TABLE
+from syncsrv.web.views.verdict import KINDS, answer, sentence
+from tests.web.views.standings import backup, master, peer, service
+
+ON_MASTER = {
+    "in_sync": ("ok", "same", "fw1 and fw2 are the same."),
+    "changes_pending": ("todo", "different", "fw2 is 3 changes behind fw1."),
+    "awaiting_first_sync": ("todo", "different", "fw2 has nothing from fw1 yet."),
+    "syncing": ("todo", "different", "fw2 is being changed right now."),
+    "awaiting_confirm": ("warn", "different", "The last synchronization of fw2 waits to be confirmed."),
+    "drifted": ("warn", "different", "2 files on fw2 are not as fw1 left them."),
+    "rolled_back": ("warn", "different", "The last synchronization of fw2 was rolled back."),
+    "held": ("warn", "different", "fw2 is held: nothing is synchronized to it."),
+    "diverged": ("bad", "different", "fw1 and fw2 were both changed since they were the same."),
+    "failed": ("bad", "different", "The last synchronization of fw2 failed before it changed anything."),
+    "blocked": ("bad", "different", "fw2 takes nothing from fw1."),
+    "unreachable": ("bad", "unknown", "fw2 does not answer; what it runs now is not known."),
+    "unknown": ("off", "unknown", "fw2 has not been heard since fw1 started; nothing is known of it."),
+}
+WORDS = {state for state, _ in TABLE} - {"standalone"}
+
+
+def test_every_state_word_has_its_sentence() -> None:
+    assert set(ON_MASTER) == WORDS
+    assert set(KINDS) == WORDS | {"standalone"}
+
+
+@pytest.mark.parametrize("state", sorted(WORDS))
+def test_on_a_master(state: str) -> None:
+    drift = ("etc/a", "etc/b") if state in {"drifted", "diverged"} else ()
+    found = answer(master({"fw2": peer(state, behind=3, drift=drift)}))
+    assert (found.kind, found.sign, found.title) == ON_MASTER[state]
+    assert found.text.startswith("Because of")
+
+
+@pytest.mark.parametrize("state", sorted(WORDS - {"unreachable", "unknown"}))
+def test_on_a_backup_it_speaks_of_itself_in_the_same_words(state: str) -> None:
+    drift = ("etc/a", "etc/b") if state in {"drifted", "diverged"} else ()
+    found = answer(backup(state, sync={"behind": 3, "drift": drift}))
+    assert (found.kind, found.sign, found.title) == ON_MASTER[state]
+
+
+def test_one_file_is_not_two() -> None:
+    assert answer(master({"fw2": peer("drifted", drift=("etc/a",))})).title == "1 file on fw2 is not as fw1 left it."
+
+
+def test_a_master_that_went_back_is_not_ahead() -> None:
+    found = answer(master({"fw2": peer("changes_pending", behind=0)}))
+    assert found.title == "fw1 went back to something older than fw2 has."
+
+
+def test_two_masters_are_named() -> None:
+    found = answer(master({"fw2": peer("blocked", "master")}))
+    assert (found.kind, found.title) == ("bad", "Two masters: fw1 and fw2 both say that they are.")
+
+
+def test_a_node_without_peers() -> None:
+    found = answer(master({}))
+    assert (found.kind, found.sign) == ("off", "unknown")
+    assert found.title == "fw1 stands alone: no other node is configured."
+
+
+@pytest.mark.parametrize("state", ["in_sync", "changes_pending", "awaiting_first_sync"])
+def test_a_backup_whose_master_is_silent_does_not_say_that_all_is_well(state: str) -> None:
+    found = answer(backup(state, {"fw1": peer("unreachable", "master")}))
+    assert (found.kind, found.sign) == ("bad", "unknown")
+    assert found.title == "fw1 does not answer fw2; whether it has anything newer is not known."
+
+
+def test_a_backup_that_never_heard_a_master() -> None:
+    found = answer(backup("in_sync", {"fw1": peer("unknown", None)}))
+    assert (found.kind, found.sign, found.title) == ("off", "unknown", "fw2 has not heard a master since it started.")
+
+
+def test_of_several_backups_the_worst_leads_and_the_others_are_named() -> None:
+    found = answer(master({"fw2": peer("changes_pending", behind=1), "fw3": peer("diverged"), "fw4": peer()}))
+    assert found.title == "fw1 and fw3 were both changed since they were the same."
+    assert "fw2 is changes pending" in found.text
+    assert "fw4" not in found.text
+    assert answer(master({"fw2": peer(), "fw3": peer()})).title == "fw1, fw2 and fw3 are the same."
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (service(restart_pending=True), "nginx on fw2 must be restarted to load its files"),
+        (service(health="failing"), "nginx on fw2 does not run well"),
+        (service(state="failed"), "nginx on fw2 does not run well"),
+        (service(state="unknown", health="unknown"), "nginx on fw2 does not run well"),
+    ],
+)
+def test_the_same_files_are_not_enough(found: object, said: str) -> None:
+    now = answer(master({"fw2": peer(services=(found,))}))
+    assert (now.kind, now.title) == ("warn", f"fw1 and fw2 are the same, but {said}.")
+
+
+def test_a_word_of_a_newer_version_is_never_green() -> None:
+    found = answer(master({"fw2": peer("entangled")}))
+    assert (found.kind, found.sign) == ("off", "unknown")
+
+
+def test_what_cannot_be_done_says_why() -> None:
+    def ways(state: str, power: str = "operator") -> dict[str, str]:
+        return {way.label: way.why for way in answer(master({"fw2": peer(state)}), power).ways}
+
+    assert ways("in_sync")["Synchronize…"] == "Nothing to bring to fw2"
+    assert ways("unreachable")["Synchronize…"] == "Not possible: fw2 does not answer"
+    assert ways("changes_pending") == {"Synchronize…": "", "Roll back…": ""}
+    assert "operator" in ways("changes_pending", "viewer")["Synchronize…"]
+    firsts = [way.label for way in answer(master({"fw2": peer("changes_pending")})).ways if way.first]
+    assert firsts == ["Synchronize…"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("because", "Because."),
+        ("fw2 does not answer", "fw2 does not answer."),
+        ("`syncsrv sync` on the master", "`syncsrv sync` on the master."),
+        ("job 2-3 is running", "job 2-3 is running."),
+        ("it is done!", "It is done!"),
+        ("", ""),
+    ],
+)
+def test_reasons_become_sentences(text: str, shown: str) -> None:
+    assert sentence(text) == shown

@@ -243,11 +243,11 @@ class History:
     def _catch_up(self) -> int:
         head = self._store.ref(self._ref)
         newest = self._db.execute("SELECT id FROM commits ORDER BY n DESC LIMIT 1").fetchone()
-        if head is None or (newest and newest[0] == head):
+        if newest and newest[0] == head:
             return 0
         fresh: list[CommitInfo] = []
         place = 0
-        for info in self._store.first_parents(head):
+        for info in self._store.first_parents(head) if head else ():
             found = self._place(info.id)
             if found is not None:
                 place = found

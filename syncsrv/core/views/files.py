@@ -84,8 +84,9 @@ def _file(store: Store, change: Change, room: _Room, *, patch: bool, texts: bool
     after = before if same else _side(store, new)
     sides = [side for side in (before, after) if side is not None]
     binary = any(is_binary(side.data) for side in sides)
-    is_text = not binary and not same and bool(sides)
-    large = any(side.size > LARGEST for side in sides)
+    is_link = any(entry is not None and entry.kind is Kind.LINK for entry in (old, new))
+    is_text = not binary and (not same or is_link) and bool(sides)
+    large = not same and any(side.size > LARGEST for side in sides)
     if is_text and not large and (patch or texts):
         large = not room.takes(sum(side.size for side in sides) * (patch + texts))
     shown = is_text and not large

@@ -6,7 +6,7 @@ The meaning of a field never changes within a protocol version; new fields have 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from syncsrv.control.shapes import AreaCount, Step
 
@@ -183,7 +183,11 @@ class AuditRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptInfo:
-    """One receipt; ``origin`` is the address or the way (cli, ssh) that the request came from."""
+    """One receipt.
+
+    ``origin`` is the address or the way (cli, ssh) that the request came from; ``subject`` and ``why``: what it is about
+    and the person's reason; ``nodes``: the result of each node that did it.
+    """
 
     commit: str
     at: str
@@ -198,6 +202,9 @@ class ReceiptInfo:
     guards: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
+    subject: str = ""
+    why: str = ""
+    nodes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

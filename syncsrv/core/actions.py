@@ -11,10 +11,10 @@ from syncsrv.control.codec import decode_reply
 from syncsrv.control.dispatch import Caller
 from syncsrv.control.shapes import JobReply, JobStarted, NodeResult, ServicesReply, ServicesRequest, Step
 from syncsrv.core.facts import service_info
-from syncsrv.core.jobs import Job, about
+from syncsrv.core.jobs import Job, about, result_of
 from syncsrv.core.parts import Core
 from syncsrv.core.receipts import noted
-from syncsrv.errors import UsageError
+from syncsrv.errors import SyncsrvError, UsageError
 from syncsrv.plan.words import listed
 from syncsrv.services.base import Action, ActionResult, Result
 from syncsrv.services.control import UnknownServiceError
@@ -108,10 +108,27 @@ def _work(core: Core, request: ServicesRequest, job: Job) -> Mapping[str, NodeRe
 
 
 def _relay(core: Core, request: ServicesRequest, caller: Caller, job: Job) -> Mapping[str, NodeResult]:
-    """Let the peer do it, and pass its steps on."""
+    """Let the peer do it, and pass its steps on; who asked for it is recorded on both."""
+    steps = Steps(job.id, core.clock, lambda step: job.publish(core.node, step))
+    try:
+        results = _relayed(core, request, caller, job)
+    except SyncsrvError as error:
+        results = {request.node: NodeResult(result_of(error), error.message, error.remedy)}
+    one = next(iter(results.values()))
+    noted(core, job, job.kind, Outcome(one.result, one.reason, one.remedy), steps, nodes=results)
+    return results
+
+
+def _relayed(core: Core, request: ServicesRequest, caller: Caller, job: Job) -> Mapping[str, NodeResult]:
     body = {**asdict(request), "node": "", "names": list(request.names)}
     reply = core.link.call(request.node, "act", body, deadline_s=ASK_S, person=caller.person)
     started = decode_reply("act", JobStarted, reply)
+    remote = {"job": started.job, "after": 0, "wait_s": 0.0}
+
+    def abort(_by: str) -> None:
+        core.link.call(request.node, "abort", remote, deadline_s=ASK_S, person=caller.person)
+
+    job.on_abort.append(abort)
     seen = 0
     while True:
         asked = {"job": started.job, "after": seen, "wait_s": FOLLOW_S}

@@ -26,8 +26,8 @@ OUTPUT_SHOWN = 4000
 """Characters of a step's output where more than one job is asked for."""
 
 
-def audit(core: Core, request: AuditRequest) -> AuditReply:
-    """The receipts of this node that fit, newest first.
+def audit(core: Core, request: AuditRequest, *, looked_at: int = LOOKED_AT) -> AuditReply:
+    """The receipts of this node that fit, newest first; of so many at most are looked at.
 
     Raises:
         UnknownReceiptError: ``before`` is none of them.
@@ -42,7 +42,7 @@ def audit(core: Core, request: AuditRequest) -> AuditReply:
     found: list[ReceiptInfo] = []
     last, more, problem = "", False, ""
     try:
-        for receipt in islice(chain, LOOKED_AT):
+        for receipt in islice(chain, looked_at):
             if len(found) == request.limit:
                 more = True
                 break
@@ -88,7 +88,17 @@ def _info(receipt: Receipt, *, whole: bool) -> ReceiptInfo:
         guards=tuple(map(str, _list(body, "guards"))),
         paths=tuple(map(str, _list(body, "paths")))[: None if whole else PATHS_SHOWN],
         steps=tuple(_step(one, whole=whole) for one in _list(body, "steps") if isinstance(one, Mapping)),
+        subject=_text(body, "about"),
+        why=_text(body, "why"),
+        nodes=_nodes(body, receipt.node),
     )
+
+
+def _nodes(body: Mapping[str, Any], here: str) -> dict[str, str]:
+    nodes = body.get("nodes")
+    if isinstance(nodes, Mapping) and nodes:
+        return {str(name): _text(one, "result") for name, one in nodes.items() if isinstance(one, Mapping)}
+    return {here: _text(body, "result")} if _text(body, "job") else {}
 
 
 def _step(body: Mapping[str, Any], *, whole: bool) -> Step:

@@ -166,7 +166,7 @@ def _work(core: Core, offer: Offer, request: PullRequest, caller: Caller, job: J
         with nullcontext() if request.dry_run else core.live.changed_by(job.id):
             outcome = _run(core, offer, request, caller, job, steps)
     except UnreachableError as error:
-        return NodeResult("unreachable", error.message, error.remedy, steps=tuple(steps.done))
+        outcome = Outcome("unreachable", error.message, error.remedy)
     except SyncsrvError as error:
         blocked = isinstance(error, BadTagError)
         outcome = Outcome("failed", error.message, error.remedy)
@@ -180,6 +180,8 @@ def _work(core: Core, offer: Offer, request: PullRequest, caller: Caller, job: J
 
 def _remember(core: Core, job: Job, outcome: Outcome, *, blocked: bool) -> None:
     """How it ended; a refusal does not hide that the run before it failed."""
+    if outcome.result == "unreachable":
+        return  # nothing was tried here
     result = "blocked" if blocked else "rolled_back" if outcome.put_back else outcome.result
     last = core.state.now.last
     if result == "refused" and last is not None and last.result in {"failed", "rolled_back", "blocked"}:

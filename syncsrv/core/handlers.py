@@ -12,6 +12,8 @@ from syncsrv.control.dispatch import Call, Caller, Handler, Streamed
 from syncsrv.control.shapes_page import OwnPasswordRequest
 from syncsrv.core import actions, audit, backup, facts, master, preview, rollback, schedules, settings, users, views
 from syncsrv.core.following import signed
+from syncsrv.core.jobs import UnknownJobError
+from syncsrv.core.keptjobs import kept
 from syncsrv.core.parts import Core, author
 from syncsrv.core.receipts import act_receipt
 from syncsrv.errors import DeniedError, UsageError
@@ -67,7 +69,11 @@ class Handlers:
         }
 
     def _job(self, caller: Caller, request: shapes.JobRequest, call: Call) -> shapes.JobReply:
-        return self._core.jobs.get(request.job).follow(request.after, min(request.wait_s, LONGEST_WAIT_S))
+        try:
+            job = self._core.jobs.get(request.job)
+        except UnknownJobError:
+            return kept(self._core, request.job, request.after)
+        return job.follow(request.after, min(request.wait_s, LONGEST_WAIT_S))
 
     def _abort(self, caller: Caller, request: shapes.JobRequest, call: Call) -> shapes.JobReply:
         asked_by = self._core.jobs.get(request.job).requested_by

@@ -34,6 +34,11 @@ class UnknownJobError(UsageError):
         super().__init__(f"cannot show job {job}: this core does not know it", "`syncsrv status` lists the recent ones")
 
 
+def result_of(error: SyncsrvError) -> str:
+    """How a node's part of a job ended that ended with this error."""
+    return _RESULTS.get(error.exit_status, "failed")
+
+
 @dataclass(slots=True)
 class Job:
     """One job; its worker publishes into it, any number of readers follow.
@@ -155,7 +160,7 @@ class Jobs:
         try:
             nodes = work(job)
         except SyncsrvError as error:
-            nodes = {node: NodeResult(_RESULTS.get(error.exit_status, "failed"), error.message, error.remedy)}
+            nodes = {node: NodeResult(result_of(error), error.message, error.remedy)}
         except Exception:  # the top of the job loop: a bug must end the job, not hide it
             log.exception("job %s (%s) failed by a bug", job.id, job.kind)
             nodes = {node: NodeResult("failed", "cannot go on: a bug in syncsrv", f"see core's log for job {job.id}")}

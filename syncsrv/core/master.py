@@ -9,7 +9,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
+from functools import partial
 
+from syncsrv.apply.order import Outcome
 from syncsrv.apply.record import UNSAVED
 from syncsrv.apply.settle import JOB_REFS
 from syncsrv.apply.steps import Steps
@@ -23,6 +25,7 @@ from syncsrv.control.shapes import JobReply, JobStarted, NodeResult, Step, SyncR
 from syncsrv.core.backup import DRY_RUN
 from syncsrv.core.jobs import Job, UnknownJobError, about
 from syncsrv.core.parts import Core
+from syncsrv.core.receipts import noted
 from syncsrv.errors import SyncsrvError, UnreachableError, UsageError
 from syncsrv.plan.areas import CLUSTER_AREA
 from syncsrv.plan.tree import CLUSTER_PATH, show_path
@@ -134,8 +137,9 @@ def _work(
     try:
         released = release(core, request, caller, job, steps)
     except SyncsrvError as error:
-        _remember(core, job, request, "failed", error)
-        return dict.fromkeys(nodes, NodeResult("failed", error.message, error.remedy, steps=tuple(steps.done)))
+        failed = NodeResult("failed", error.message, error.remedy)
+        _note(core, job, request, Outcome("failed", error.message, error.remedy), steps, dict.fromkeys(nodes, failed))
+        return dict.fromkeys(nodes, replace(failed, steps=tuple(steps.done)))
     job.tag = released.name or None
     try:
         results = _ask_all(core, request, caller, nodes, released, job)
@@ -144,8 +148,15 @@ def _work(
             core.store.move_ref(JOB_REFS + job.id, None, released.object)
     for name in nodes:
         core.book.refresh(name)
-    _remember(core, job, request, _worst({one.result for one in results.values()}), None)
+    _note(core, job, request, _outcome_of(results), steps, results)
     return results
+
+
+def _outcome_of(results: Mapping[str, NodeResult]) -> Outcome:
+    """The run as a whole."""
+    told = listed(f"{name}: {one.reason or one.result}" for name, one in results.items())
+    fired = dict.fromkeys(guard for one in results.values() for guard in one.guards)
+    return Outcome(_worst({one.result for one in results.values()}), told, guards=tuple(fired))
 
 
 def _worst(results: Set[str]) -> str:
@@ -153,11 +164,16 @@ def _worst(results: Set[str]) -> str:
     return next((one for one in ("failed", "refused", "unreachable", "done") if one in results), "done")
 
 
-def _remember(core: Core, job: Job, request: SyncRequest, result: str, error: SyncsrvError | None) -> None:
-    if not request.dry_run:
-        reason = error.message if error else ""
-        last = Last(job.id, result, rfc3339(core.clock.utc()), reason, error.remedy if error else "")
-        core.state.change(lambda now: replace(now, last=last))
+def _note(
+    core: Core, job: Job, request: SyncRequest, outcome: Outcome, steps: Steps, nodes: Mapping[str, NodeResult]
+) -> None:
+    """Remember how it ended, and who asked for it: the backups' own records say what was done there."""
+    if request.dry_run:
+        return
+    told = outcome if job.tag is None else Outcome(outcome.result, "")  # else each backup tells its own reason
+    last = Last(job.id, told.result, rfc3339(core.clock.utc()), told.reason, told.remedy)
+    remember = partial(core.state.change, lambda now: replace(now, last=last))
+    noted(core, job, "sync", outcome, steps, remember, tag=job.tag, nodes=nodes)
 
 
 def release(core: Core, request: SyncRequest, caller: Caller, job: Job, steps: Steps) -> Released:

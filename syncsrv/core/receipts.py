@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 
 from syncsrv.apply.order import Outcome
 from syncsrv.apply.steps import Steps
 from syncsrv.clock import rfc3339
 from syncsrv.control.dispatch import Caller
+from syncsrv.control.shapes import NodeResult, Step
 from syncsrv.core.jobs import Job
 from syncsrv.core.parts import Core
 from syncsrv.errors import SyncsrvError
@@ -19,10 +20,21 @@ from syncsrv.store.receipts import append_receipt
 log = logging.getLogger(__name__)
 
 PATHS_KEPT = 1000
+OUTPUT_KEPT = 64 * 1024
+"""Characters of a step's output, from both ends."""
 
 
-def receipt(core: Core, job: Job, kind: str, outcome: Outcome, steps: Steps, *, tag: str | None = None) -> None:
-    """Append the record of one run to refs/syncsrv/audit."""
+def receipt(
+    core: Core,
+    job: Job,
+    kind: str,
+    outcome: Outcome,
+    steps: Steps,
+    *,
+    tag: str | None = None,
+    nodes: Mapping[str, NodeResult] | None = None,
+) -> None:
+    """Append the record of one run to refs/syncsrv/audit; ``nodes``: what became of each, where others did the work."""
     result = "put back" if outcome.put_back else outcome.result
     body = {
         "job": job.id,
@@ -36,11 +48,26 @@ def receipt(core: Core, job: Job, kind: str, outcome: Outcome, steps: Steps, *, 
         "guards": list(outcome.guards),
         "commit": outcome.commit,
         "paths": [show_path(change.path) for change in outcome.changes[:PATHS_KEPT]],
-        "steps": [asdict(step) for step in steps.done],
+        "steps": [_step(step) for step in steps.done],
+        "why": job.reason,
+        "about": job.subject,
+        "remedy": outcome.remedy,
+        "nodes": {name: _node(one) for name, one in (nodes or {}).items()},
     }
     subject = f"{kind} {tag or job.id}: {result}"
     with core.store.writer():
         append_receipt(core.store, core.signer, body, subject, core.clock.utc(), core.node)
+
+
+def _step(step: Step) -> dict[str, object]:
+    output = step.output
+    if len(output) > OUTPUT_KEPT:
+        output = f"{output[: OUTPUT_KEPT // 2]}\n[...]\n{output[-OUTPUT_KEPT // 2 :]}"
+    return asdict(replace(step, output=output))
+
+
+def _node(result: NodeResult) -> dict[str, object]:
+    return {**asdict(result), "steps": [_step(step) for step in result.steps]}
 
 
 def act_receipt(core: Core, caller: Caller, kind: str, what: str) -> None:
@@ -88,6 +115,7 @@ def noted(
     remember: Callable[[], object] = lambda: None,
     *,
     tag: str | None = None,
+    nodes: Mapping[str, NodeResult] | None = None,
 ) -> Outcome:
     """Remember how a run ended, and append its record; where neither can be written, the outcome stands and says so.
 
@@ -99,10 +127,11 @@ def noted(
         steps: of it.
         remember: keeps what status shows of it.
         tag: that it was about.
+        nodes: what became of each node, where others did the work.
     """
     try:
         remember()
-        receipt(core, job, kind, outcome, steps, tag=tag)
+        receipt(core, job, kind, outcome, steps, tag=tag, nodes=nodes)
     except SyncsrvError as error:
         log.error("job %s: %s", job.id, error)
         steps.add("receipt", "warning", output=str(error))

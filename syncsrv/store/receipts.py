@@ -133,6 +133,30 @@ def walk_receipts(
         yield _read(store, info, keys)
 
 
+def find_receipt(store: Store, n: int, key: str, value: str, keys: Mapping[bytes, str] | None = None) -> Receipt | None:
+    """The newest record whose body has this text under this key; only that one's signature is looked at.
+
+    Args:
+        store: where.
+        n: among how many of the newest.
+        key: of the body.
+        value: what stands there.
+        keys: as for ``read_receipts``.
+
+    Raises:
+        BadReceiptError: the record is not to be trusted.
+    """
+    newest = store.ref(AUDIT)
+    infos: Iterator[CommitInfo] = store.first_parents(newest) if newest else iter(())
+    written = f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=True)}"
+    for info in islice(infos, n):
+        if written in info.body:
+            found = _read(store, info, keys)
+            if found.body.get(key) == value:
+                return found
+    return None
+
+
 def _read(store: Store, info: CommitInfo, keys: Mapping[bytes, str] | None) -> Receipt:
     try:
         blob = store.signed_by(info.id)

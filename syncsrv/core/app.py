@@ -306,6 +306,7 @@ class App:
             node=self._live.config.node.node,
             reloads=self._reloads,
             newest_change=lambda name: self._freshness.newest_change(name, cluster, areas),
+            newest_file=lambda name: self._freshness.newest_file(name, cluster, areas),
             memory=self._memory,
         )
 

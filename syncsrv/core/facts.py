@@ -180,12 +180,14 @@ def service_info(reading: ServiceStatus) -> ServiceInfo:
         restart_pending=reading.restart_pending,
         health=reading.health.value,
         reason=reading.reason,
+        pending_why=reading.pending_why,
     )
 
 
 def _notices(core: Core) -> tuple[str, ...]:
     live = core.live
-    said = [live.cluster_problem, live.reload_problem, core.watch_problem(), *core.timetable.troubles(), *core.notices()]
+    said = [live.cluster_problem, live.reload_problem, core.watch_problem()]
+    said += [*core.timetable.troubles(), *core.notices()]
     if live.config.cluster.vips:
         said.append("vips are configured, and this version does not serve them yet")
     said += [

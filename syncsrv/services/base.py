@@ -72,6 +72,7 @@ class ServiceStatus:
         health: what its health check says.
         reason: why it is not simply running and well; empty where it is.
         restart_pending: its configuration is newer than what it runs with.
+        pending_why: which file is, and since when; empty where none is.
     """
 
     name: str
@@ -83,6 +84,7 @@ class ServiceStatus:
     health: HealthWord = HealthWord.UNKNOWN
     reason: str = ""
     restart_pending: bool = False
+    pending_why: str = ""
 
     def public(self) -> dict[str, str | int | bool | None]:
         """The entry of ``services`` in ``status --json``."""

@@ -19,7 +19,7 @@ from syncsrv.services.base import Action, ActionResult, Manager, Result, Service
 from syncsrv.services.decide import Choice
 from syncsrv.services.health import Pause, Probed, await_healthy
 from syncsrv.services.order import ordered
-from syncsrv.services.pending import ReloadLog, restart_pending
+from syncsrv.services.pending import ReloadLog, last_read, pending_why, restart_pending
 from syncsrv.services.reading import Memory, Reader
 
 ACTION_S = 60.0
@@ -53,6 +53,7 @@ class Services:
         node: this node's name.
         reloads: remembers when we reloaded or started a service.
         newest_change: when a file of a service's areas last changed, seconds of the epoch; None: never, not known.
+        newest_file: which one that was, for people; empty where it is not known.
         is_carp_master: whether this node is MASTER of every VIP.
         memory: what earlier readings left for health; pass the same one whenever Services is made anew.
         pause: waits so many seconds.
@@ -68,6 +69,7 @@ class Services:
         node: str,
         reloads: ReloadLog,
         newest_change: Callable[[str], float | None] = lambda _name: None,
+        newest_file: Callable[[str], str] = lambda _name: "",
         is_carp_master: Callable[[], bool] = lambda: False,
         memory: Memory | None = None,
         pause: Pause | None = None,
@@ -78,6 +80,7 @@ class Services:
         self._clock = clock
         self._reloads = reloads
         self._newest_change = newest_change
+        self._newest_file = newest_file
         self._is_carp_master = is_carp_master
         self._pause: Pause = pause or threading.Event().wait  # nobody sets it
         self._action_s = action_s
@@ -86,7 +89,7 @@ class Services:
     def statuses(self) -> list[ServiceStatus]:
         """A reading of every service, by name: state, health, restart_pending. Takes as long as the slowest check."""
         readings = self._reader.with_health(self._reader.states(sorted(self._services)))
-        return [replace(status, restart_pending=self._pending(status)) for status in readings.values()]
+        return [self._judged(status) for status in readings.values()]
 
     def act(self, action: Action, names: Sequence[str], report: Report | None = None) -> list[ActionResult]:
         """Do what a person asks, in ``after:`` order (stop: the other way round), whatever becomes of one of them.
@@ -264,8 +267,14 @@ class Services:
         manager = self._managers.get(self._services[name].manager)
         return manager.last_words(name, self._services[name]) if manager is not None else ""
 
-    def _pending(self, status: ServiceStatus) -> bool:
-        return restart_pending(status, self._reloads.get(status.name), self._newest_change(status.name))
+    def _judged(self, status: ServiceStatus) -> ServiceStatus:
+        """The reading with whether it runs with an older configuration, and why."""
+        changed, loaded_at = self._newest_change(status.name), self._reloads.get(status.name)
+        read_at = last_read(status, loaded_at)
+        if not restart_pending(status, loaded_at, changed) or changed is None or read_at is None:
+            return replace(status, restart_pending=False)
+        why = pending_why(self._newest_file(status.name), changed, read_at)
+        return replace(status, restart_pending=True, pending_why=why)
 
 
 def _failed(name: str, action: Action, why: str, seconds: float = 0.0, output: str = "") -> ActionResult:

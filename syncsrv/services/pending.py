@@ -6,10 +6,12 @@ import json
 import logging
 import math
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from syncsrv import durable
+from syncsrv.clock import rfc3339
 from syncsrv.services.base import ServiceState, ServiceStatus
 
 _log = logging.getLogger(__name__)
@@ -32,8 +34,25 @@ def restart_pending(status: ServiceStatus, loaded_at: float | None, newest_chang
     """
     if status.state not in (ServiceState.RUNNING, ServiceState.STARTING) or newest_change is None:
         return False
-    known = [at for at in (status.started_at, status.reloaded_at, loaded_at) if at is not None]
-    return bool(known) and newest_change > max(known) + GRAIN_S
+    read_at = last_read(status, loaded_at)
+    return read_at is not None and newest_change > read_at + GRAIN_S
+
+
+def last_read(status: ServiceStatus, loaded_at: float | None) -> float | None:
+    """When a service last read its configuration, seconds of the epoch; None where nothing tells. Pure."""
+    return max((at for at in (status.started_at, status.reloaded_at, loaded_at) if at is not None), default=None)
+
+
+def pending_why(file: str, newest_change: float, read_at: float) -> str:
+    """Which file is newer than what the process has read. Pure.
+
+    Args:
+        file: the one that changed last; empty where it is not known.
+        newest_change: when, seconds of the epoch.
+        read_at: when the process last read its files.
+    """
+    changed, read = (rfc3339(datetime.fromtimestamp(at, UTC)) for at in (newest_change, read_at))
+    return f"{file or 'a file of its areas'} changed at {changed}; it last read its files at {read}"
 
 
 class ReloadLog(Protocol):

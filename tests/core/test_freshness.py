@@ -35,6 +35,8 @@ def test_it_is_the_newest_file_of_the_services_areas(node: Node) -> None:
     before = newest(fresh, node)
     node.core.record(via="watch")
     assert newest(fresh, node) == ctime(node, "etc/app/app.conf")
+    assert fresh.newest_file("app", node.core.cluster, node.core.areas()) == "/etc/app/app.conf"
+    assert fresh.newest_file("nothing", node.core.cluster, node.core.areas()) == ""
     assert before is not None
     assert ctime(node, "etc/app/app.conf") >= before
     node.put("/etc/more.conf", "of no service")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from syncsrv.services.base import ServiceState, ServiceStatus
-from syncsrv.services.pending import GRAIN_S, ReloadFile, restart_pending
+from syncsrv.services.pending import GRAIN_S, ReloadFile, pending_why, restart_pending
 
 
 def running(started_at: float | None = None, reloaded_at: float | None = None) -> ServiceStatus:
@@ -70,3 +70,9 @@ def test_a_memory_that_cannot_be_written_says_so_and_holds_for_now(
         memory.put("nginx", 1.0)
     assert memory.get("nginx") == 1.0
     assert "cannot write" in caplog.text
+
+
+def test_why_a_restart_is_pending_names_the_file_and_both_times() -> None:
+    said = pending_why("/etc/app/app.conf", 1_700_000_060.0, 1_700_000_000.5)
+    assert said == ("/etc/app/app.conf changed at 2023-11-14T22:14:20Z; it last read its files at 2023-11-14T22:13:20Z")
+    assert pending_why("", 60.0, 0.0).startswith("a file of its areas changed at")

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from syncsrv.cli.output import Settings, pass_settings, printable
+from syncsrv.clock import SystemClock, rfc3339
 from syncsrv.errors import UsageError
 
 if TYPE_CHECKING:
     from syncsrv.checks.check import CheckResult
+    from syncsrv.config.model import Schedule
     from syncsrv.config.problem import Problem
+
+RUNS_SHOWN = 3
 
 
 @click.command()
@@ -33,8 +38,9 @@ if TYPE_CHECKING:
 def command(settings: Settings, cluster: Path | None, tree: Path | None) -> int:
     """Check the configuration files.
 
-    Prints every problem as FILE:LINE:COL: KEY.PATH: cannot ..., and warnings. Exit status 2 where there are
-    problems, 0 where there are none or only warnings; with --tree, 1 where a check is not content.
+    Prints every problem as FILE:LINE:COL: KEY.PATH: cannot ..., and warnings; where it is well, also the next three
+    runs of each schedule. Exit status 2 where there are problems, 0 where there are none or only warnings; with
+    --tree, 1 where a check is not content.
     """
     from syncsrv.config.load import load
     from syncsrv.config.problem import ConfigurationError
@@ -45,15 +51,17 @@ def command(settings: Settings, cluster: Path | None, tree: Path | None) -> int:
                 "cannot check with --tree and --cluster: a tree has its own cluster.yaml", "give one of them"
             )
         return _check_tree(settings, tree)
+    schedules: tuple[Schedule, ...] = ()
     try:
-        problems = load(settings.config, cluster_file=cluster and Path(os.path.abspath(cluster))).warnings
-        status = 0
+        found = load(settings.config, cluster_file=cluster and Path(os.path.abspath(cluster)))
+        problems, schedules, status = found.warnings, found.cluster.schedules, 0
     except ConfigurationError as error:
         problems = error.problems
         status = error.exit_status
+    runs = _next_runs(schedules)
     settings.show(
-        {"problems": [_as_data(problem) for problem in problems], "ok": status == 0},
-        lambda: "\n".join(_lines(settings, problems, status, cluster)),
+        {"problems": [_as_data(problem) for problem in problems], "ok": status == 0, "schedules": runs},
+        lambda: "\n".join([*_lines(settings, problems, status, cluster), *_run_lines(runs)]),
     )
     return status
 
@@ -104,6 +112,28 @@ def _as_data(problem: Problem) -> dict[str, object]:
         "message": problem.message,
         "severity": problem.severity.value,
     }
+
+
+def _next_runs(schedules: tuple[Schedule, ...]) -> list[dict[str, Any]]:
+    """What each schedule is, and when it fires next."""
+    from syncsrv.config.cron import next_runs, parse_cron
+
+    now = SystemClock().utc()
+    return [
+        {
+            "name": f"{schedule.do} {number}",
+            "cron": schedule.cron,
+            "soak_s": schedule.soak_s,
+            "owner": schedule.owner,
+            "next": [rfc3339(at) for at in islice(next_runs(parse_cron(schedule.cron), now), RUNS_SHOWN)],
+        }
+        for number, schedule in enumerate(schedules, 1)
+    ]
+
+
+def _run_lines(runs: list[dict[str, Any]]) -> list[str]:
+    lines = [f"  {run['name']} ({run['cron']}) for {printable(run['owner'])}: {', '.join(run['next'])}" for run in runs]
+    return ["Schedules, once an admin has turned them on on the master, next run at:", *lines] if lines else []
 
 
 def _lines(settings: Settings, problems: tuple[Problem, ...], status: int, cluster: Path | None) -> list[str]:

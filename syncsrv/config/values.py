@@ -51,9 +51,9 @@ def parse_duration(written: object) -> float:
 
 
 def show_duration(seconds: float) -> str:
-    """As ``parse_duration`` reads it, in the largest unit without a fraction: ``6h``, ``90s``, ``500ms``."""
+    """As ``parse_duration`` reads it, in the largest unit without a fraction: ``6h``, ``90s``, ``0.5s``."""
     for unit, length_s in reversed(_SECONDS.items()):
-        if seconds >= length_s and seconds % length_s == 0:
+        if length_s >= 1 and seconds and seconds % length_s == 0:
             return f"{seconds / length_s:.0f}{unit}"
     return f"{seconds:g}s"
 

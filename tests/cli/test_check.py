@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,29 @@ def as_json(capsys: pytest.CaptureFixture[str], directory: Path, *arguments: str
 def test_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written(tmp_path)
     assert checked(capsys, tmp_path) == (0, "The configuration in DIR is well.\n")
-    assert as_json(capsys, tmp_path) == (0, {"problems": [], "ok": True})
+    assert as_json(capsys, tmp_path) == (0, {"problems": [], "ok": True, "schedules": []})
+
+
+def test_the_next_three_runs_of_each_schedule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = (
+        '  - {do: sync, cron: "0 3 * * 7", soak: 6h, owner: alice}\n  - {do: sync, cron: "5 4 29 2 *", owner: bob}\n'
+    )
+    written(tmp_path, cluster=f"{CLUSTER}schedules:\n{lines}")
+    status, out = checked(capsys, tmp_path)
+    assert status == 0
+    well, head, first, second = out.splitlines()
+    assert well.endswith("is well.")
+    assert head == "Schedules, once an admin has turned them on on the master, next run at:"
+    days = re.fullmatch(r"  sync 1 \(0 3 \* \* 7\) for alice: (\S+)T03:00:00Z, (\S+)T03:00:00Z, (\S+)T03:00:00Z", first)
+    assert days is not None
+    assert [f"{date.fromisoformat(day):%A}" for day in days.groups()] == ["Sunday"] * 3
+    assert len(re.findall(r"-02-29T04:05:00Z", second)) == 3
+    answer = as_json(capsys, tmp_path)[1]
+    assert [(one["name"], one["cron"], one["soak_s"], one["owner"]) for one in answer["schedules"]] == [
+        ("sync 1", "0 3 * * 7", 21600.0, "alice"),
+        ("sync 2", "5 4 29 2 *", 0.0, "bob"),
+    ]
+    assert [len(one["next"]) for one in answer["schedules"]] == [3, 3]
 
 
 def test_problems_of_both_files_in_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

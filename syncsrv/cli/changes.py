@@ -29,6 +29,8 @@ def _details(one: dict[str, Any]) -> str:
         said.append(f"owner {printable(one['old_owner'])} -> {printable(one['new_owner'])}")
     if one["binary"]:
         said.append("binary")
+    elif one["large"]:
+        said.append("too large to be shown here")
     return f"  ({', '.join(said)})" if said else ""
 
 

@@ -15,15 +15,21 @@ _PATHS = 5
 @click.command()
 @click.argument("path", required=False)
 @click.option("-n", "limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most so many.")
+@click.option("--area", metavar="NAME", help="Only what touches this area.")
+@click.option("--author", metavar="TEXT", help="Only by people or nodes with TEXT in their name.")
+@click.option("--via", metavar="WAY", help="Only what came this way: watch, cli, web, push, sync, rollback or adopt.")
+@click.option("--node", metavar="NAME", help="The history of this peer, as it was last fetched.")
 @pass_settings
-def command(settings: Settings, path: str | None, limit: int) -> None:
+def command(settings: Settings, /, path: str | None, limit: int, **only: str | None) -> None:
     """Show the history, of everything or of one path.
 
     PATH is a file or a directory as seen under root, such as /etc/hosts. Newest first.
     """
+    asked = {name: value for name, value in only.items() if value}
     with client(settings) as core:
-        reply = core.call("log", {"path": named(path) if path else None, "limit": limit}, deadline_s=60)
+        reply = core.call("log", {"path": named(path) if path else None, "limit": limit, **asked}, deadline_s=60)
     nothing = f"No commit of {named(path)}: it is in no area, or was never there." if path else "No commit yet."
+    nothing = "No commit is like that." if asked.keys() - {"node"} else nothing
     settings.show(reply, lambda: "\n".join(_entry(settings, one) for one in reply["commits"]) or nothing)
 
 

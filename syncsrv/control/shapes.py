@@ -287,15 +287,18 @@ class LogEntry:
     node: str
     paths: tuple[str, ...]
     tags: tuple[str, ...]
+    areas: tuple[str, ...] = ()
+    """Those that it touches, as cluster.yaml draws them now."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogReply:
-    """``more``: there are older ones; ``age_s``: of what is known of a peer's main."""
+    """``more``: there are older ones; ``age_s``: of what is known of a peer's main; ``areas``: all that there are."""
 
     commits: tuple[LogEntry, ...]
     more: bool = False
     age_s: float | None = None
+    areas: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,7 +371,8 @@ class ShowReply:
 class DiffRequest:
     """No revision: what Synchronize would bring to each backup. One: from it to what is live. Two: between them.
 
-    ``cached``: no peer is asked, its tree is the one last known. ``target``: with no revision, instead of main.
+    ``cached``: neither a peer nor the disk is asked: a peer's tree is the one last known, this node's is main.
+    ``target``: with no revision, instead of main.
     """
 
     revs: tuple[str, ...] = ()
@@ -377,6 +381,8 @@ class DiffRequest:
     part: Slice = Slice()
     cached: bool = False
     target: str = ""
+    nodes: tuple[str, ...] = ()
+    """With no revision, only these backups; empty for all."""
 
 
 @dataclass(frozen=True, slots=True)

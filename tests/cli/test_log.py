@@ -34,12 +34,20 @@ def test_a_path_is_asked_for_as_the_tree_has_it(toy: Toy) -> None:
     assert (request.path, request.limit) == ("/etc//caf\\xe9", 3)
 
 
+def test_what_is_asked_for_goes_along_only_where_it_is_given(toy: Toy) -> None:
+    toy.will("log", LogReply(()))
+    said = toy.cli("log", "--area", "app", "--author", "Al", "--via", "cli", "--node", "fw2").out
+    request = toy.request("log")
+    assert (request.area, request.author, request.via, request.node) == ("app", "Al", "cli", "fw2")
+    assert said == "No commit is like that.\n"
+
+
 def test_nothing_yet_and_json(toy: Toy) -> None:
     toy.will("log", LogReply(()))
     assert toy.cli("log").out == "No commit yet.\n"
     toy.will("log", LogReply((ONE,)))
     (commit,) = toy.cli("log", "--json").json["commits"]
-    assert commit.keys() == {"commit", "at", "author", "subject", "via", "node", "paths", "tags"}
+    assert commit.keys() == {"commit", "at", "author", "subject", "via", "node", "paths", "tags", "areas"}
 
 
 def test_a_limit_that_makes_no_sense(toy: Toy) -> None:

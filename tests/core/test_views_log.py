@@ -69,10 +69,13 @@ def test_pages_of_a_filtered_log_are_what_a_naive_filter_leaves(
     assert not everything.more
     top = (path or "").rstrip("/")
     areas = node.core.areas()
+    for one in everything.commits:
+        names = {areas.area_of(shown.strip("/").encode()) for shown in one.paths}
+        assert set(one.areas) == names - {None}
     wanted = [
         one
         for one in everything.commits
-        if (area is None or any(areas.area_of(shown.strip("/").encode()) == area for shown in one.paths))
+        if (area is None or area in one.areas)
         and (author or "").casefold() in one.author.casefold()
         and via in (None, one.via)
         and any(shown == top or shown.startswith(f"{top}/") for shown in (*one.paths, *([""] if not top else [])))
@@ -132,4 +135,4 @@ def test_a_short_before_and_a_tag_will_do(busy: Pair) -> None:
 def test_a_node_without_a_commit_has_an_empty_history(tmp_path: Path) -> None:
     with single(tmp_path) as node:
         node.core.store.move_ref("refs/heads/main", None, node.core.store.head())
-        assert log(node) == LogReply(())
+        assert log(node) == LogReply((), areas=("app", "more", "cluster"))

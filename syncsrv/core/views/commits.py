@@ -11,6 +11,7 @@ from syncsrv.core.mains import last_known
 from syncsrv.core.parts import Core
 from syncsrv.core.views.areas import named
 from syncsrv.errors import UnreachableError, UsageError
+from syncsrv.plan.areas import Areas
 from syncsrv.plan.tree import show_path, tree_path
 from syncsrv.plan.words import listed
 from syncsrv.store.gitformat import MalformedObjectError
@@ -39,31 +40,24 @@ def log(core: Core, request: LogRequest) -> LogReply:
     history, age_s = _history(core, node)
     if request.limit < 0:
         raise UsageError(f"cannot show {request.limit} commits", "ask for none or more")
+    areas = core.areas()
+    if request.area and request.area not in areas.names:
+        raise UsageError(
+            f"cannot show the history of area {request.area}: there is none of that name",
+            f"areas: {listed(areas.names)}",
+        )
     wanted = Search(
         path=tree_path(request.path) if request.path else b"",
         author=request.author or "",
         via=request.via or "",
+        tops=areas.tops(request.area) if request.area else (),
+        holds=(lambda path: areas.area_of(path) == request.area) if request.area else None,
         before=_before(core, history, node, request.before),
     )
-    if request.area:
-        areas = core.areas()
-        if request.area not in areas.names:
-            raise UsageError(
-                f"cannot show the history of area {request.area}: there is none of that name",
-                f"areas: {listed(areas.names)}",
-            )
-        wanted = Search(
-            wanted.path,
-            wanted.author,
-            wanted.via,
-            areas.tops(request.area),
-            lambda path: areas.area_of(path) == request.area,
-            wanted.before,
-        )
     found = history.search(wanted, request.limit + 1)
     tags = tags_of(core.store)
-    entries = tuple(entry(core, one.commit, tags, one.paths, node) for one in found[: request.limit])
-    return LogReply(entries, more=len(found) > request.limit, age_s=age_s)
+    entries = tuple(entry(core, one.commit, tags, one.paths, areas, node) for one in found[: request.limit])
+    return LogReply(entries, more=len(found) > request.limit, age_s=age_s, areas=areas.names)
 
 
 def _history(core: Core, node: str) -> tuple[History, float | None]:
@@ -102,7 +96,12 @@ def tags_of(store: Store) -> Mapping[str, tuple[str, ...]]:
 
 
 def entry(
-    core: Core, commit: str, tags: Mapping[str, tuple[str, ...]], changed: tuple[bytes, ...], node: str = ""
+    core: Core,
+    commit: str,
+    tags: Mapping[str, tuple[str, ...]],
+    changed: tuple[bytes, ...],
+    areas: Areas,
+    node: str = "",
 ) -> LogEntry:
     """One commit as the log has it.
 
@@ -111,11 +110,13 @@ def entry(
         commit: its id.
         tags: see tags_of.
         changed: the paths that it changed.
+        areas: those of today.
         node: whose history it is shown in; this node's where empty.
     """
     info = core.store.read_commit(commit)
-    name = named(core.areas())
-    paths = [path for path in changed if name(path) is not None]
+    name = named(areas)
+    whose = {path: area for path in changed if (area := name(path)) is not None}
+    touched = set(whose.values())
     return LogEntry(
         commit=commit,
         at=rfc3339(info.at_utc),
@@ -123,6 +124,7 @@ def entry(
         subject=info.subject,
         via=core.history.via_of(commit),
         node=info.trailers.get("Node", node or core.node),
-        paths=tuple(show_path(path) for path in paths[:PATHS_SHOWN]),
+        paths=tuple(show_path(path) for path in list(whose)[:PATHS_SHOWN]),
         tags=tags.get(commit, ()),
+        areas=tuple(area for area in areas.names if area in touched),
     )

@@ -25,7 +25,7 @@ def show(core: Core, request: ShowRequest) -> ShowReply:
     areas = areas_at(core, commit)
     changes = _between(core, info.parents[0] if info.parents else None, commit, areas)
     return ShowReply(
-        commit=entry(core, commit, tags_of(core.store), core.history.paths_of(commit)),
+        commit=entry(core, commit, tags_of(core.store), core.history.paths_of(commit), core.areas()),
         body=info.body,
         parents=tuple(info.parents),
         files=files_of(core.store, changes, request.part, patch=request.patch),
@@ -96,6 +96,8 @@ def _bring(core: Core, request: DiffRequest) -> DiffReply:
         nodes = {}
         for name, one in heard.items():
             if one.facts is not None and one.facts.role == Role.MASTER.value:
+                continue
+            if request.nodes and name not in request.nodes:
                 continue
             base, age_s = main_of(core, name)
             if base is None and request.cached:

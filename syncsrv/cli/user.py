@@ -70,7 +70,10 @@ def remove(settings: Settings, name: str) -> None:
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @pass_settings
 def passwd(settings: Settings, name: str, password_stdin: bool) -> None:
-    """Set a user's password; asks for it on a terminal."""
+    """Set a user's password, of at least 8 characters; asks for it on a terminal.
+
+    It ends every log-in of the user to the page.
+    """
     if not password_stdin and not sys.stdin.isatty():
         raise UsageError("cannot ask for a password: there is no terminal", "use --password-stdin")
     _show(settings, _call(settings, "user-passwd", {"name": name, "password": _password(name)}), name)
@@ -83,6 +86,15 @@ def token(settings: Settings, name: str) -> None:
     """Make a token for the API; it is shown once."""
     reply = _call(settings, "user-token", {"name": name})
     settings.show(reply, lambda: str(reply["token"]))
+
+
+@command.command()
+@click.argument("name")
+@pass_settings
+def revoke(settings: Settings, name: str) -> None:
+    """Revoke all API tokens of a user."""
+    reply = _call(settings, "user-revoke", {"name": name})
+    settings.show(reply, lambda: f"No token of {name} is good any more.")
 
 
 def _password(name: str) -> str:

@@ -85,7 +85,8 @@ def own_certificate(path: Path, names: tuple[str, ...], now_utc: datetime) -> Ce
         NoSpaceError, UnwritableError: it cannot be kept.
     """
     try:
-        found = _parse(path, text := _read(path), text)
+        text, _ = _read(path)
+        found = _parse(path, text, text)
         if not found.needs_renewal(now_utc) and _names(found) >= set(names):
             return found
         log.info("the page gets another certificate: the one it has ends, begins later, or is for other names")
@@ -106,9 +107,8 @@ def certificate_of_files(files: TlsFiles, now_utc: datetime) -> Certificate:
     Raises:
         TlsError: a file cannot be read or is none, others can read the key, or the two do not belong together.
     """
-    chain = _read_named(files.cert)
-    key = _read_named(files.key)
-    mode = stat.S_IMODE(files.key.stat().st_mode)
+    chain, _ = _read_named(files.cert)
+    key, mode = _read_named(files.key)
     if mode & 0o007:
         raise TlsError(files.key, "everybody on this machine can read or change the key", f"chmod 600 {files.key}")
     found = _parse(files.cert, chain, key, files.key)
@@ -124,27 +124,32 @@ def certificate_of_files(files: TlsFiles, now_utc: datetime) -> Certificate:
     return Certificate(found.chain, found.key, found.begins_utc, found.ends_utc, warning)
 
 
-def _read_named(path: Path) -> bytes:
+def _read_named(path: Path) -> tuple[bytes, int]:
     try:
         return _read(path)
     except FileNotFoundError as error:
         raise TlsError(path, "there is no such file") from error
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> tuple[bytes, int]:
+    """Content and permissions."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise TlsError(path, (error.strerror or str(error)).lower()) from error
-    with open(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+    try:
+        kind = os.fstat(handle)
+        if not stat.S_ISREG(kind.st_mode):
             raise TlsError(path, "it is no file")
-        data = file.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise TlsError(path, "it is larger than any certificate")
-    return data
+        if kind.st_size > LARGEST:
+            raise TlsError(path, "it is larger than any certificate")
+        return os.read(handle, LARGEST), stat.S_IMODE(kind.st_mode)
+    except OSError as error:
+        raise TlsError(path, (error.strerror or str(error)).lower()) from error
+    finally:
+        os.close(handle)
 
 
 def _parse(path: Path, chain: bytes, key: bytes, key_path: Path | None = None) -> Certificate:

@@ -71,8 +71,10 @@ def page_secret(directory: Path) -> bytes:
         except FileNotFoundError:
             found = b""
         else:
-            with open(handle, "rb") as file:
-                found = file.read(SECRET_BYTES + 1)
+            try:
+                found = os.read(handle, SECRET_BYTES + 1)
+            finally:
+                os.close(handle)
             if len(found) != SECRET_BYTES:
                 log.warning("%s is not what syncsrv writes there: made anew, all browsers count as new ones", path)
         if len(found) == SECRET_BYTES:

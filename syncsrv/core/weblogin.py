@@ -163,7 +163,7 @@ class WebLogin:
         """
         tried = self._throttle.begin(name, source_of(caller.origin), device, self._clock.monotonic())
         if isinstance(tried, Wait):
-            seconds = math.ceil(tried.seconds)
+            seconds = math.ceil(round(tried.seconds, 3))
             log.debug("a password from %s has to wait %d s", caller.came_from, seconds)
             raise SlowDownError(
                 f"cannot look at the password: too many were wrong, the next one is looked at in {seconds} s",

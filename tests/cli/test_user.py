@@ -56,6 +56,12 @@ def test_a_token_is_shown_and_nothing_else(toy: Toy) -> None:
     assert toy.cli("user", "token", "alice", "--json").json == {"token": "t0ken"}
 
 
+def test_revoking_tokens(toy: Toy) -> None:
+    toy.will("user-revoke", USERS)
+    assert toy.cli("user", "revoke", "alice").out == "No token of alice is good any more.\n"
+    assert toy.request("user-revoke").name == "alice"
+
+
 def test_removing(toy: Toy) -> None:
     toy.will("user-remove", USERS)
     assert toy.cli("user", "remove", "alice").status == 0

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from syncsrv.config.model import Power
 from syncsrv.control.shapes import PersonRecord
-from syncsrv.core.people import People, UnknownUserError, create_admin
+from syncsrv.core.passwords import Cost, Passwords
+from syncsrv.core.people import LastAdminError, People, UnknownUserError, create_admin
 from syncsrv.errors import DamagedError, SyncsrvError, UsageError
 from syncsrv.store.signing import Signer, generate_key, parse_public_line
+from tests.core.webloginkit import CHEAP
 
 
 @pytest.fixture
@@ -62,6 +65,8 @@ def test_what_is_no_role_key_password_or_user_is_refused_and_nothing_is_kept(tmp
         people.add("bob", "viewer", "", None)
     with pytest.raises(UnknownUserError):
         people.remove("bob")
+    with pytest.raises(UsageError, match="it has 3 characters; give one of at least 8"):
+        people.add("bob", "viewer", "abc", None)
     assert people.listed() == ()
 
 
@@ -139,3 +144,90 @@ def test_a_user_of_the_master_is_changed_there(tmp_path: Path) -> None:
     people.add("bob", "operator", None, None)
     people.remove("bob")
     assert people.listed() == ()
+
+
+def test_the_last_admin_stays_one_and_only_admins_of_this_node_count(tmp_path: Path) -> None:
+    create_admin(tmp_path)
+    people = People(tmp_path)
+    people.take_over((PersonRecord("bob", "admin", "", ()),), Power.ADMIN)
+    with pytest.raises(LastAdminError, match="cannot remove admin: no other user made on this node is admin"):
+        people.remove("admin")
+    with pytest.raises(LastAdminError, match="cannot take the role admin from admin"):
+        people.add("admin", "operator", None, None)
+    people.add("admin", "admin", "another one", None)
+    people.add("carol", "admin", None, None)
+    people.add("admin", "viewer", None, None)
+    people.remove("admin")
+    assert {user.name for user in people.listed()} == {"bob", "carol"}
+
+
+def test_a_password_is_checked_against_the_user_of_now(tmp_path: Path) -> None:
+    people = People(tmp_path, Passwords(CHEAP))
+    people.add("alice", "viewer", "correct horse", None)
+    found = people.check("alice", "correct horse")
+    assert found is not None
+    assert (found.user.name, found.former_stamp) == ("alice", "")
+    assert people.check("alice", "correct hors") is None
+    assert people.check("bob", "correct horse") is None
+    before = found.user.stamp
+    people.set_password("alice", "correct horse")
+    assert people.check("alice", "correct horse") != found, "the same password anew is another stamp"
+    after = people.find("alice")
+    assert after is not None
+    assert after.stamp != before
+
+
+@pytest.mark.parametrize("change", ["remove", "password"])
+def test_what_changes_while_a_password_is_looked_at_counts(tmp_path: Path, change: str) -> None:
+    class Slow(Passwords):
+        def matches(self, password_hash: str, password: str, *, known: bool) -> bool:
+            right = super().matches(password_hash, password, known=known)
+            if change == "remove":
+                people.remove("alice")
+            else:
+                people.set_password("alice", "battery staple")
+            return right
+
+    people = People(tmp_path, Slow(CHEAP))
+    people.add("alice", "viewer", "correct horse", None)
+    assert people.check("alice", "correct horse") is None
+
+
+def test_a_name_that_is_none_costs_what_a_wrong_password_costs(tmp_path: Path) -> None:
+    people = People(tmp_path, Passwords(Cost(rounds=2, memory_kib=8192, lanes=1)))
+    people.add("alice", "viewer", "correct horse", None)
+    people.add("keyonly", "viewer", None, None)
+
+    def cost(name: str) -> float:
+        began = time.process_time()
+        assert people.check(name, "wrong battery") is None
+        return time.process_time() - began
+
+    costs = {name: min(cost(name) for _ in range(8)) for name in ("alice", "nobody", "keyonly")}
+    assert min(costs.values()) > 0.5 * max(costs.values()), costs
+
+
+def test_tokens_are_found_and_revoked(tmp_path: Path) -> None:
+    people = People(tmp_path, Passwords(CHEAP))
+    people.add("alice", "viewer", None, None)
+    people.add("bob", "admin", None, None)
+    tokens = [people.new_token("alice"), people.new_token("alice"), people.new_token("bob")]
+    assert [getattr(people.by_token(token), "name", "") for token in tokens] == ["alice", "alice", "bob"]
+    for forged in ("", "x", hashlib.sha256(tokens[0].encode()).hexdigest(), "\udcff"):
+        assert people.by_token(forged) is None
+    people.revoke_tokens("alice")
+    assert [getattr(people.by_token(token), "name", "") for token in tokens] == ["", "", "bob"]
+    with pytest.raises(UnknownUserError):
+        people.revoke_tokens("nobody")
+
+
+def test_a_disk_that_takes_nothing_is_named_and_changes_nothing(tmp_path: Path) -> None:
+    people = People(tmp_path, Passwords(CHEAP))
+    people.add("alice", "viewer", "correct horse", None)
+    (tmp_path / ".people.json.new").mkdir()  # the next write fails
+    with pytest.raises(SyncsrvError, match="cannot write the users"):
+        people.set_password("alice", "battery staple")
+    dearer = People(tmp_path, Passwords(Cost(2, 64, 1)))
+    found = dearer.check("alice", "correct horse")
+    assert found is not None, "a hash that cannot be renewed is good all the same"
+    assert found.former_stamp == ""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from syncsrv.config.load import load
 from syncsrv.control.codec import decode_reply, to_body
 from syncsrv.control.connection import Connection
 from syncsrv.control.dispatch import Call, Caller
@@ -38,10 +39,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 def serve_at(node: Node, web: str) -> None:
     """Write another ``web:`` into node.yaml and read it."""
     path = node.etc / "node.yaml"
-    lines = [line for line in path.read_text().splitlines() if not line.startswith("web:")]
-    path.write_text("\n".join([*lines, f"web: {web}"]) + "\n")
-    from syncsrv.config.load import load
-
+    before = path.read_text().partition("\nweb:")[0]
+    path.write_text(f"{before}\nweb: {web}\n")
     node.core.live.config = load(node.etc)
     node.core.web.refresh()
 

@@ -1,0 +1,196 @@
+"""Guessing gets slow; who knows the password gets in."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncsrv.core.throttle import (
+    FIRST_S,
+    FORGET_S,
+    FREE,
+    LONGEST_S,
+    MAX_BUCKETS,
+    MAX_KNOWN,
+    Bucket,
+    Throttle,
+    Try,
+    Wait,
+    counted,
+    source_of,
+    uncounted,
+    wait_s,
+)
+
+HERE, THERE = "192.0.2.7", "198.51.100.9"
+
+
+def wrong(throttle: Throttle, now: float, name: str = "admin", source: str = THERE, device: str = "") -> bool:
+    """A wrong password; whether it was looked at."""
+    return isinstance(throttle.begin(name, source, device, now), Try)
+
+
+def right(throttle: Throttle, now: float, name: str = "admin", source: str = HERE, device: str = "") -> float:
+    """The right password; seconds that it has to wait, 0 where it was looked at."""
+    tried = throttle.begin(name, source, device, now)
+    if isinstance(tried, Wait):
+        return tried.seconds
+    throttle.right(tried, now)
+    return 0.0
+
+
+def guessed(throttle: Throttle, seconds: int, now: float, name: str = "admin", source: str = THERE) -> int:
+    """Somebody tries ten times a second; how many were looked at."""
+    return sum(wrong(throttle, now + tick / 10, name, source) for tick in range(seconds * 10))
+
+
+def test_the_delays_double_from_a_second_to_a_minute() -> None:
+    bucket, waits = Bucket(), []
+    now = 100.0
+    for _ in range(FREE + 9):
+        bucket = counted(bucket, now)
+        waits.append(wait_s(bucket, now))
+        now += waits[-1]
+    assert waits == [0.0] * (FREE - 1) + [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
+
+
+def test_a_quiet_while_forgets_it() -> None:
+    throttle = Throttle()
+    assert guessed(throttle, 120, 0.0) < 12
+    assert wrong(throttle, 120 + FORGET_S + LONGEST_S)
+    assert wrong(throttle, 120 + FORGET_S + LONGEST_S)
+
+
+def test_guessing_from_one_address_is_slow_for_one_name_and_for_many() -> None:
+    assert guessed(Throttle(), 3600, 0.0) < 75
+    throttle = Throttle()
+    looked_at = sum(wrong(throttle, tick / 10, f"name{tick}") for tick in range(6000))
+    assert looked_at < 20
+
+
+def test_many_at_once_are_counted_before_they_are_looked_at() -> None:
+    throttle = Throttle()
+    assert sum(wrong(throttle, 0.0) for _ in range(100)) == FREE
+
+
+def test_a_name_under_attack_makes_a_stranger_wait_once_and_never_more_than_a_minute() -> None:
+    throttle = Throttle()
+    now = 0.0
+    waited = None
+    for tick in range(20_000):  # attackers from everywhere never stop
+        now = tick / 10
+        wrong(throttle, now, source=f"203.0.113.{tick % 250}")
+        if tick == 10_000:
+            waited = right(throttle, now)
+            assert 0 < waited <= LONGEST_S
+        if waited is not None and now >= 1000.0 + waited:
+            assert right(throttle, now) == 0.0
+            return
+    pytest.fail("never let in")
+
+
+def test_who_waits_for_a_turn_is_told_less_each_time_and_the_turn_is_good_once() -> None:
+    throttle = Throttle()
+    guessed(throttle, 300, 0.0)
+    first = throttle.begin("admin", HERE, "", 300.0)
+    second = throttle.begin("admin", HERE, "", 301.0)
+    assert isinstance(first, Wait)
+    assert isinstance(second, Wait)
+    assert second.seconds == max(FIRST_S, first.seconds - 1)
+    assert isinstance(throttle.begin("admin", HERE, "", 300.0 + first.seconds), Try)
+    assert isinstance(throttle.begin("admin", HERE, "", 300.0 + first.seconds), Wait)
+
+
+def test_a_known_device_is_never_delayed_by_others_not_even_at_the_same_address() -> None:
+    throttle = Throttle()
+    guessed(throttle, 600, 0.0, source=HERE)
+    assert right(throttle, 600.0, device="laptop") == 0.0
+    assert right(throttle, 600.0, source="somewhere else", device="laptop") == 0.0
+
+
+def test_an_address_that_logged_in_lately_is_not_delayed_by_failures_from_elsewhere() -> None:
+    throttle = Throttle()
+    assert right(throttle, 0.0) == 0.0
+    guessed(throttle, 600, 1.0)
+    guessed(throttle, 600, 1.0, name="bob", source=HERE)
+    assert right(throttle, 601.0) == 0.0
+
+
+def test_a_known_device_and_a_known_address_are_limited_too() -> None:
+    throttle = Throttle()
+    assert sum(wrong(throttle, tick / 10, source=HERE, device="laptop") for tick in range(36_000)) < 75
+    assert right(throttle, 4000.0) == 0.0, "what a device fills is its own bucket only"
+    assert guessed(throttle, 3600, 4000.0, source=HERE) < 75
+
+
+def test_the_right_password_forgets_what_led_there() -> None:
+    throttle = Throttle()
+    for _ in range(FREE - 1):
+        assert wrong(throttle, 0.0, device="laptop")
+    assert right(throttle, 0.0, device="laptop") == 0.0
+    assert sum(wrong(throttle, 0.0, device="laptop") for _ in range(FREE + 1)) == FREE
+
+
+def test_ones_own_account_does_not_buy_guesses_for_another() -> None:
+    throttle = Throttle()
+    looked_at = 0
+    for tick in range(6000):
+        now = tick / 10
+        right(throttle, now, "mallory", THERE)
+        looked_at += wrong(throttle, now)
+    assert looked_at < 20
+
+
+def test_what_was_not_looked_at_counts_for_nothing() -> None:
+    throttle = Throttle()
+    for _ in range(100):
+        tried = throttle.begin("admin", HERE, "", 0.0)
+        assert isinstance(tried, Try)
+        throttle.not_looked_at(tried)
+
+
+def test_ten_thousand_sources_cost_bounded_memory_and_do_not_lock_anybody_out() -> None:
+    throttle = Throttle()
+    for number in range(10_000):
+        source = f"10.{number // 65536}.{number // 256 % 256}.{number % 256}"
+        wrong(throttle, number / 1000, source=source)
+        wrong(throttle, number / 1000, name=f"name{number}", source=source)
+    assert len(throttle) < 2 * MAX_BUCKETS + 3 * MAX_KNOWN
+    waited = right(throttle, 10.0)
+    assert waited <= LONGEST_S
+    assert right(throttle, 10.0 + waited) == 0.0
+    for number in range(3 * MAX_BUCKETS):
+        wrong(throttle, 20.0, name=f"{number}", source=f"{number}")
+    assert len(throttle) <= 2 * MAX_BUCKETS + 3 * MAX_KNOWN
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("fe80::1%eth0", "fe80::2", True),
+        ("", "nowhere", True),
+        ("ssh", "cli", False),
+    ],
+)
+def test_a_source_is_an_address_or_the_network_that_one_person_has(one: str, other: str, same: bool) -> None:
+    assert (source_of(one) == source_of(other)) == same
+
+
+@given(st.text())
+def test_any_text_is_a_source(text: str) -> None:
+    assert source_of(text)
+
+
+@given(st.lists(st.integers(0, 100), min_size=1, max_size=60))
+def test_no_wait_is_ever_longer_than_a_minute_and_taking_back_never_adds_one(gaps: list[int]) -> None:
+    bucket, now = Bucket(), 0.0
+    for gap in gaps:
+        now += gap
+        bucket = counted(bucket, now)
+        assert wait_s(bucket, now) <= LONGEST_S
+        assert wait_s(uncounted(bucket), now) == 0.0

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from syncsrv.control.shapes import NodeResult
+from syncsrv.control.shapes import Facts, NodeResult
 from syncsrv.control.shapes_page import SchedulesReply
 from syncsrv.core import upkeep
 from syncsrv.core.jobs import Job
 from syncsrv.core.peers import PeerBook
+from syncsrv.errors import UnreachableError
 from syncsrv.store.repack import LOOSE_DUE
 from tests.core.corekit import Node, single
 from tests.support.wait import until
@@ -68,17 +69,19 @@ def test_packing_waits_until_it_is_due_and_no_job_wants_the_repository(node: Nod
 
 
 def test_polling_that_ended_is_told_and_begins_anew(node: Node, caplog: pytest.LogCaptureFixture) -> None:
-    asked = threading.Event()
+    configured = {"fw2"}
 
-    def ask(peer: str, deadline_s: float) -> None:
-        if not asked.is_set():
-            asked.set()
-            raise SystemExit  # what no loop survives, and no thread tells of
+    def away(peer: str, deadline_s: float) -> Facts:
+        raise UnreachableError(f"cannot reach {peer}: connection refused")
 
     core = node.core
-    core.book = PeerBook(lambda: ("fw2",), ask, lambda _peer, _facts: None, core.clock)  # type: ignore[arg-type]  # never answers
+    core.book = PeerBook(lambda: tuple(configured), away, lambda _peer, _facts: None, core.clock)
     core.book.start()
-    until(core.book.ended)
+    assert upkeep.look_after_polls(core) == ""
+    configured.clear()  # its thread ends when it looks again
+    until(lambda: not any(thread.name == "poll-fw2" for thread in threading.enumerate()))
+    assert upkeep.look_after_polls(core) == ""
+    configured.add("fw2")
     assert upkeep.look_after_polls(core) == "the polling of fw2 had ended and began anew"
     assert "the polling of fw2 had ended; it begins anew" in caplog.text
     assert upkeep.look_after_polls(core) == ""

@@ -35,8 +35,12 @@ def away(error: SyncsrvError) -> Response:
 
 
 def _scrape(status: Status | None) -> Response:
-    wanted = request.accept_mimetypes.best_match([PLAIN, OPENMETRICS], PLAIN)
-    text, content_type = render(status, as_openmetrics=wanted == OPENMETRICS)
+    liked = {PLAIN: 0.0, OPENMETRICS: 0.0}
+    for kind, quality in request.accept_mimetypes:
+        name = kind.partition(";")[0].strip().lower()
+        if name in liked:
+            liked[name] = max(liked[name], float(quality))
+    text, content_type = render(status, as_openmetrics=liked[OPENMETRICS] > liked[PLAIN])
     return Response(text, content_type=content_type)
 
 

@@ -39,6 +39,17 @@ def from_query(operation: Operation, query: Mapping[str, Sequence[str]]) -> obje
     return codec.decode_request(operation.name, operation.sent, values)
 
 
+def no_query(operation: Operation, names: Sequence[str]) -> None:
+    """Refuse a query where there is none: it would be taken for what the body says.
+
+    Raises:
+        BadRequestError: it names the fields.
+    """
+    if names:
+        problems = tuple(f"field {name[:64]} stands in the query, where nothing is read" for name in names[:5])
+        raise codec.BadRequestError(operation.name, problems, tuple(names))
+
+
 def from_body(operation: Operation, body: bytes) -> object:
     """The fields that came in a body.
 

@@ -53,8 +53,7 @@ def _sent(operation: Operation) -> object:
     """The fields that the client sent, where the operation has them: in the query, or in the body."""
     if operation.method in ("GET", "DELETE"):
         return reading.from_query(operation, dict(request.args.lists()))
-    if request.args:
-        reading.from_query(operation, {name: [] for name in request.args})
+    reading.no_query(operation, list(request.args))
     body = request.get_data()
     if (body or operation.has_body) and request.mimetype != "application/json":
         raise UnsupportedMediaType

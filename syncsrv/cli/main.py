@@ -38,6 +38,7 @@ COMMANDS = {
     "services": "Show, start, stop, restart and reload services.",
     "core": "Run the process that applies changes (started by serve).",
     "door": "Run the process that speaks SSH (started by serve).",
+    "web": "Run the process that serves the page (started by serve).",
     "version": "Print the version.",
 }
 """Name: the help's first line, which is that of the command's own."""

@@ -30,6 +30,9 @@ AGAIN_S = 1.0
 
 AGAIN_MOST_S = 30.0
 
+LINK_AGAIN_S = 0.2
+"""Between two looks whether core, just started, takes connections of web."""
+
 _PYTHON = (sys.executable, "-Es", "-m")
 
 
@@ -71,6 +74,9 @@ class _Process:
         self.child = None
         if time.monotonic() - self._began_at > AGAIN_MOST_S:
             self._again_s = AGAIN_S
+        if status == 0 and time.monotonic() - self._began_at > AGAIN_S:  # it wants to begin anew
+            self.start_at = 0.0
+            return status
         self.start_at = time.monotonic() + self._again_s
         self._again_s = min(self._again_s * 2, AGAIN_MOST_S)
         return status
@@ -87,6 +93,11 @@ class _Serve:
         self._wakeup = wakeup
         self._core = _Process("core", self._start_core)
         self._door = _Process("door", self._start_door)
+        self._web = _Process("web", self._start_web)
+        self._all = (self._core, self._door, self._web)
+        self._links: socket.socket | None = None
+        self._linked: subprocess.Popen[bytes] | None = None
+        self._link_at = 0.0
 
     def run(self) -> int:
         signal.set_wakeup_fd(self._wakeup.fileno())
@@ -97,6 +108,7 @@ class _Serve:
             if not self._wait_for_core():
                 return self._failed_start()
             self._door.start()
+            self._web.start()
             self._say(f"serving {self._directory}")
             self._supervise()
         finally:
@@ -111,14 +123,17 @@ class _Serve:
                     return
                 if number == signal.SIGHUP and self._core.child is not None:
                     self._core.child.send_signal(signal.SIGHUP)
-            for process in (self._core, self._door):
+            for process in self._all:
                 status = process.ended()
                 if status is not None:
                     self._say(f"{process.name} ended with {status}; it is started again")
+                    if process is self._web:
+                        self._linked = None
                 if process.child is None and time.monotonic() >= process.start_at:
                     if process is self._door and self._core.child is None:
                         continue
                     self._start_again(process)
+            self._link()
 
     def _start_again(self, process: _Process) -> None:
         try:
@@ -129,7 +144,9 @@ class _Serve:
 
     def _told(self) -> list[int]:
         """Signals since the last time; waits for one, or until something is due."""
-        waiting = [process.start_at for process in (self._core, self._door) if process.child is None]
+        waiting = [process.start_at for process in self._all if process.child is None]
+        if self._unlinked():
+            waiting.append(self._link_at)
         wait_s = max(0.05, min(waiting) - time.monotonic()) if waiting else None
         readable, _, _ = select.select([self._signals], [], [], wait_s)
         return list(self._signals.recv(256)) if readable else []
@@ -147,6 +164,34 @@ class _Serve:
             told = ["--link-fd", str(link.fileno()), "--version-text", __version__]
             argv = [*_PYTHON, "syncsrv.transport.door", *told, "door"]
             return subprocess.Popen(argv, stdin=subprocess.DEVNULL, pass_fds=[link.fileno()])
+
+    def _start_web(self) -> subprocess.Popen[bytes]:
+        """Web gets its connections with core over a socket of ours: it outlives core, and reaches no path itself."""
+        if self._links is not None:
+            self._links.close()
+        self._links, theirs = socket.socketpair()
+        with theirs:
+            told = ["--links-fd", str(theirs.fileno()), "--version-text", __version__]
+            argv = [*_PYTHON, "syncsrv.web.main", *told, "web"]
+            return subprocess.Popen(argv, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+
+    def _unlinked(self) -> bool:
+        """Whether web has to be given connections with the core of now."""
+        return self._web.child is not None and self._core.child is not None and self._linked is not self._core.child
+
+    def _link(self) -> None:
+        from syncsrv.control.ask import CoreAwayError, hand_over
+
+        if self._links is None or not self._unlinked() or time.monotonic() < self._link_at:
+            return
+        try:
+            hand_over(self._links, self._run_dir / "web.sock")
+            self._linked = self._core.child
+        except CoreAwayError:  # it has just been started
+            self._link_at = time.monotonic() + LINK_AGAIN_S
+        except OSError as error:  # web has ended, and will be started again
+            self._link_at = time.monotonic() + LINK_AGAIN_S
+            self._say(f"web takes no connections: {error.strerror}")
 
     def _wait_for_core(self) -> bool:
         """Until core answers; False when it ended first, or we were told to end."""
@@ -174,10 +219,13 @@ class _Serve:
         return status if status is not None and status > 0 else 1
 
     def _stop(self) -> None:
-        """The door first, so that nobody comes in any more; then core, which ends its jobs."""
+        """Door and web first, so that nobody comes in any more; then core, which ends its jobs."""
         os.close(self._life_end)
         ends_at = time.monotonic() + STOP_S
-        for process in (self._door, self._core):
+        for process in (self._door, self._web):
+            if process.child is not None:
+                process.child.terminate()
+        for process in (self._door, self._web, self._core):
             if process.child is None:
                 continue
             process.child.terminate()

@@ -21,6 +21,10 @@ _SUN_PATH = 107
 """Bytes that a Unix socket's address can hold."""
 
 
+HANDED_OVER = 6
+"""Connections that web gets: one for its setup, one for all calls, the others for a stream each."""
+
+
 class CoreAwayError(SyncsrvError):
     """No core listens at the socket; or, without ``path``, web was handed none."""
 
@@ -120,6 +124,22 @@ def connect_socket(path: Path, deadline_s: float = 5.0) -> socket.socket:
         sock.close()
         raise CoreAwayError(path, _why(error)) from error
     return sock
+
+
+def hand_over(links: socket.socket, path: Path) -> None:
+    """Give web, which reaches no path, its connections with the core that has just started.
+
+    Args:
+        links: the supervisor's end of the socket that web has.
+        path: core's web.sock.
+
+    Raises:
+        CoreAwayError: there is no core yet, or none any more; what was handed over before ends with it.
+        OSError: web is gone.
+    """
+    for _ in range(HANDED_OVER):
+        with connect_socket(path) as sock:
+            socket.send_fds(links, [b"c"], [sock.fileno()])
 
 
 @contextmanager

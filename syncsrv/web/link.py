@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 
-from syncsrv.control.ask import CoreAwayError
+from syncsrv.control.ask import HANDED_OVER, CoreAwayError
 from syncsrv.control.connection import Answer, Connection, Stream
 from syncsrv.control.dispatch import BusyError
 from syncsrv.control.errors import Body
@@ -24,7 +24,7 @@ AWAY_S = 1.0
 CALLS = 24
 """Under way at once; core takes no more than 32 of one connection and answers what is over that as busy."""
 
-STREAMS = 4
+STREAMS = HANDED_OVER - 2
 """Connections for streams, beside the one for calls: a slow download holds up whatever shares its connection."""
 
 
@@ -32,16 +32,25 @@ class Link:
     """Core, as everything in web asks it. Thread-safe; one connection carries all calls, the others a stream each.
 
     Args:
-        links: over which connected core sockets come, 1 + STREAMS each time core has started; its end is ours.
+        links: over which connected core sockets come each time core has started (ask.hand_over); its end is ours.
         version: this program's version.
         away_s: seconds to wait for a core that is not there.
         keep: whether to outlive core; else the end of a connection is ours too.
+        start: whether to begin at once; else there is no core until ``start`` is called.
 
     Attributes:
         ended: set once no core can come any more.
     """
 
-    def __init__(self, links: socket.socket, *, version: str = "", away_s: float = AWAY_S, keep: bool = True) -> None:
+    def __init__(
+        self,
+        links: socket.socket,
+        *,
+        version: str = "",
+        away_s: float = AWAY_S,
+        keep: bool = True,
+        start: bool = True,
+    ) -> None:
         self._links = links
         self._version = version
         self._away_s = away_s
@@ -51,6 +60,12 @@ class Link:
         self._streaming: set[Connection] = set()
         self._calls = threading.BoundedSemaphore(CALLS)
         self.ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        if start:
+            self.start()
+
+    def start(self) -> None:
+        """Begin to take connections."""
         self._thread = threading.Thread(target=self._take, name="links", daemon=True)
         self._thread.start()
 
@@ -130,6 +145,9 @@ class Link:
     def close(self) -> None:
         """End it; ``ended`` is set when this returns."""
         _shut(self._links)
+        if self._thread is None:
+            self.start()
+        assert self._thread is not None
         self._thread.join()
 
     def _away_at(self, ends_at: float) -> float:
@@ -140,7 +158,8 @@ class Link:
 
     def _connected(self, away_at: float) -> Connection:
         with self._changed:
-            self._changed.wait_for(self._alive, max(0.0, away_at - time.monotonic()))
+            if self._thread is not None:
+                self._changed.wait_for(self._alive, max(0.0, away_at - time.monotonic()))
             alive = self._alive()
         if not alive:
             raise CoreAwayError(None, "it is not running", "try again in a moment: `syncsrv serve` starts it again")
@@ -169,7 +188,7 @@ class Link:
 
     def _take(self) -> None:
         try:
-            while (sock := _received(self._links)) is not None:
+            while (sock := received(self._links)) is not None:
                 self._join(sock)
         finally:
             with self._changed:
@@ -196,8 +215,8 @@ class Link:
             log.info("joined with core of %s", hello.node)
 
 
-def _received(links: socket.socket) -> socket.socket | None:
-    """The next connected socket; None at the end."""
+def received(links: socket.socket) -> socket.socket | None:
+    """The next connected socket that the supervisor hands over; None at the end."""
     while True:
         try:
             said, fds, _, _ = socket.recv_fds(links, 1, 1, socket.MSG_CMSG_CLOEXEC)

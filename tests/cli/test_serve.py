@@ -1,4 +1,4 @@
-"""``serve``: starts core and door, starts again what ends, and takes both down with it."""
+"""``serve``: starts core, door and web, starts again what ends, and takes all down with it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ def test_what_ends_is_started_again_and_all_ends_with_serve(node: Node) -> None:
     second = node.ask("serve")
     assert (second.status, second.data["error"]["code"]) == (2, "running")
     until(lambda: node.pids("door"), what="a door for the new core")
-    children = node.pids("core") + node.pids("door")
+    (web,) = until(lambda: node.pids("web"), what="web")
+    os.kill(web, signal.SIGKILL)
+    until(lambda: node.pids("web") not in ([], [web]), what="another web")
+    children = [pid for word in ("core", "door", "web") for pid in node.pids(word)]
     assert node.stop() == 0
     assert gone(children)
     assert not (node.home / "run/core.sock").exists()
@@ -58,14 +61,14 @@ def test_sighup_reads_the_configuration_again_and_a_wrong_one_changes_nothing(no
     assert node.stop() == 0
 
 
-def test_when_serve_is_killed_core_and_door_end_by_themselves(node: Node) -> None:
+def test_when_serve_is_killed_all_end_by_themselves(node: Node) -> None:
     node.start()
     process = node.process
     assert process is not None
-    until(lambda: node.pids("door"), what="the door")
-    children = node.pids("core") + node.pids("door")
+    until(lambda: node.pids("door") and node.pids("web"), what="door and web")
+    children = [pid for word in ("core", "door", "web") for pid in node.pids(word)]
     process.kill()
-    until(lambda: gone(children), 30, "core and door to end")
+    until(lambda: gone(children), 30, "core, door and web to end")
 
 
 def test_a_core_that_cannot_start_ends_serve_with_its_status(node: Node) -> None:

@@ -56,6 +56,7 @@ class Node:
     role: str
     home: Path
     ssh: int
+    web: int
     process: subprocess.Popen[bytes] | None = None
     prefix: tuple[str, ...] = ()
     """What serve is started through."""
@@ -81,6 +82,11 @@ class Node:
     @property
     def repository(self) -> Path:
         return self.state / "config.git"
+
+    @property
+    def page(self) -> str:
+        """Its URL, without a final slash."""
+        return f"https://127.0.0.1:{self.web}"
 
     def file(self, path: str) -> Path:
         """A managed file's place on the disk."""
@@ -215,7 +221,7 @@ class Pair:
 
 def make_node(home: Path, name: str, role: str) -> Node:
     """A node made by the real init."""
-    node = Node(name, role, home, free_port())
+    node = Node(name, role, home, free_port(), free_port())
     node.root.mkdir(parents=True)
     made = subprocess.run(
         [
@@ -236,7 +242,7 @@ def make_node(home: Path, name: str, role: str) -> Node:
             "--ssh",
             f"127.0.0.1:{node.ssh}",
             "--web",
-            f"127.0.0.1:{free_port()}",
+            f"127.0.0.1:{node.web}",
         ],
         capture_output=True,
         text=True,

@@ -66,6 +66,7 @@ class JobReply:
     origin: str = ""
     reason: str = ""
     subject: str = ""
+    ended_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)

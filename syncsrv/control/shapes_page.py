@@ -185,8 +185,8 @@ class AuditRequest:
 class ReceiptInfo:
     """One receipt.
 
-    ``origin`` is the address or the way (cli, ssh) that the request came from; ``subject`` and ``why``: what it is about
-    and the person's reason; ``nodes``: the result of each node that did it.
+    ``origin`` is the address or the way (cli, ssh) that the request came from; ``subject`` and ``why``: what it is
+    about and the person's reason; ``nodes``: the result of each node that did it.
     """
 
     commit: str

@@ -63,6 +63,7 @@ class Job:
     reason: str = ""
     subject: str = ""
     state: str = "running"
+    ended_at: str = ""
     nodes: Mapping[str, NodeResult] = field(default_factory=dict)
     on_abort: list[Callable[[str], None]] = field(default_factory=list)
     _steps: list[tuple[str, Step]] = field(default_factory=list)
@@ -73,9 +74,10 @@ class Job:
             self._steps.append((node, step))
             self._changed.notify_all()
 
-    def end(self, nodes: Mapping[str, NodeResult]) -> None:
+    def end(self, nodes: Mapping[str, NodeResult], at: str) -> None:
         with self._changed:
             self.nodes = nodes
+            self.ended_at = at
             self.state = "done"
             self._changed.notify_all()
 
@@ -95,6 +97,7 @@ class Job:
                 origin=self.origin,
                 reason=self.reason,
                 subject=self.subject,
+                ended_at=self.ended_at,
             )
 
     def info(self) -> JobInfo:
@@ -164,7 +167,7 @@ class Jobs:
         except Exception:  # the top of the job loop: a bug must end the job, not hide it
             log.exception("job %s (%s) failed by a bug", job.id, job.kind)
             nodes = {node: NodeResult("failed", "cannot go on: a bug in syncsrv", f"see core's log for job {job.id}")}
-        job.end(nodes)
+        job.end(nodes, rfc3339(self._clock.utc()))
         with self._lock:
             self._threads.pop(job.id, None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from syncsrv.store.receipts import find_receipt
 LOOKED_AT = 2000
 """Of the newest receipts."""
 
+_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}\Z")
 _NODES: TypeAdapter[dict[str, NodeResult]] = TypeAdapter(dict[str, NodeResult])
 _STEPS: TypeAdapter[tuple[Step, ...]] = TypeAdapter(tuple[Step, ...])
 
@@ -32,7 +34,8 @@ def kept(core: Core, job: str, after: int = 0) -> JobReply:
         UnknownJobError: none of the newest receipts is of that job.
         BadReceiptError: the one that is was not written by this node.
     """
-    found = find_receipt(core.store, LOOKED_AT, "job", job, {core.signer.public_blob: core.node})
+    keys = {core.signer.public_blob: core.node}
+    found = find_receipt(core.store, LOOKED_AT, "job", job, keys) if _ID.match(job) else None
     if found is None:
         raise UnknownJobError(job)
     body = found.body
@@ -53,6 +56,7 @@ def kept(core: Core, job: str, after: int = 0) -> JobReply:
         origin=_text(body, "origin"),
         reason=_text(body, "why"),
         subject=_text(body, "about"),
+        ended_at=rfc3339(found.at_utc),
     )
 
 

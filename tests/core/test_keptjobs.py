@@ -17,6 +17,8 @@ from syncsrv.store.receipts import BadReceiptError, append_receipt, find_receipt
 from syncsrv.store.signing import Signer, generate_key
 from tests.core.corekit import Node, Pair, pair_of
 
+ID = "20260101-000000-abcde0"
+
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
@@ -42,6 +44,7 @@ def ended(reply: JobReply) -> list[tuple[str, Step]]:
 
 def facts(reply: JobReply) -> tuple[object, ...]:
     asked = (reply.requested_by, reply.at, reply.origin, reply.reason, reply.subject)
+    assert reply.ended_at >= reply.at
     return (reply.job, reply.kind, reply.state, reply.tag, *asked)
 
 
@@ -149,7 +152,7 @@ def test_much_output_is_kept_from_both_ends(pair: Pair) -> None:
     core = pair.fw1.core
     long = "begin" + "x" * (2 * OUTPUT_KEPT) + "end"
     step = Step("check app", "failed", 0.1, long)
-    job = Job("20260101-000000-abcdef", "sync", "alice", "2026-01-01T00:00:00Z")
+    job = Job(ID, "sync", "alice", "2026-01-01T00:00:00Z")
     from_nodes = {"fw2": NodeResult("failed", "why", steps=(step,))}
     steps = Steps(job.id, core.clock, lambda _: None)
     noted(core, job, "sync", Outcome("failed", "why"), steps, nodes=from_nodes)
@@ -160,9 +163,9 @@ def test_much_output_is_kept_from_both_ends(pair: Pair) -> None:
 
 def test_what_an_older_release_wrote_is_told_as_far_as_it_goes(pair: Pair) -> None:
     core = pair.fw1.core
-    body = {"job": "j1", "kind": "sync", "result": "put back", "reason": "r", "steps": [{"odd": 1}], "nodes": "x"}
+    body = {"job": ID, "kind": "sync", "result": "put back", "reason": "r", "steps": [{"odd": 1}], "nodes": "x"}
     append_receipt(core.store, core.signer, body, "x", core.clock.utc(), "fw1")
-    kept = told(pair.fw1, "j1")
+    kept = told(pair.fw1, ID)
     assert (kept.nodes["fw1"].result, kept.nodes["fw1"].reason, kept.steps) == ("failed", "r", ())
 
 
@@ -170,17 +173,17 @@ def test_a_receipt_that_somebody_else_wrote_is_not_believed(pair: Pair, tmp_path
     core = pair.fw1.core
     generate_key(tmp_path / "other")
     other = Signer.load(tmp_path / "other", "somebody")
-    append_receipt(core.store, other, {"job": "j2", "kind": "sync"}, "x", core.clock.utc(), "fw1")
+    append_receipt(core.store, other, {"job": ID, "kind": "sync"}, "x", core.clock.utc(), "fw1")
     with pytest.raises(BadReceiptError, match="a key that is not known here"):
-        told(pair.fw1, "j2")
+        told(pair.fw1, ID)
 
 
-@pytest.mark.parametrize("job", ["", "j", '"', 'j3", "kind": "sync', "\n", "é\\", "../j3"])
+@pytest.mark.parametrize("job", ["", ID[:-1], '"', f'{ID}", "kind": "sync', "\n", "é\\", f"../{ID}", ID[:-1] + "f"])
 def test_only_a_whole_id_finds_one(pair: Pair, job: str) -> None:
     core = pair.fw1.core
-    body = {"job": "j3", "kind": "sync", "reason": f'"job": "{job}"'}
+    body = {"job": ID, "kind": "sync", "reason": f'"job": "{job}"'}
     append_receipt(core.store, core.signer, body, "x", core.clock.utc(), "fw1")
     with pytest.raises(UnknownJobError):
         told(pair.fw1, job)
-    assert find_receipt(core.store, 0, "job", "j3") is None
-    assert find_receipt(core.store, 1, "job", "j3") is not None
+    assert find_receipt(core.store, 0, "job", ID) is None
+    assert find_receipt(core.store, 1, "job", ID) is not None

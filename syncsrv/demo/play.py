@@ -14,7 +14,7 @@ from types import FrameType
 from syncsrv.clock import Clock
 from syncsrv.demo.scene import Scene
 from syncsrv.demo.show import Show
-from syncsrv.demo.site import Site
+from syncsrv.demo.site import ADMIN, Site
 from syncsrv.demo.walk import STEPS, Step, walk
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
@@ -112,7 +112,9 @@ def _to_try(site: Site) -> list[str]:
     ours, theirs = (shlex.join([*_program(), "--config", str(node.config)]) for node in site.nodes)
     return [
         "",
-        "Both nodes go on running until Ctrl-C. To try in another terminal:",
+        "Both nodes go on running until Ctrl-C. Their pages (their certificates are their own: the browser will ask):",
+        *(f"  {node.visit().url}  {node.name}, user {ADMIN}, password {node.password}" for node in site.nodes),
+        "To try in another terminal:",
         f"  {ours} status",
         f"  editor {shlex.quote(str(site.master.portal_file))}",
         f"  {ours} diff",

@@ -25,6 +25,7 @@ from syncsrv.clock import Clock
 from syncsrv.config.yamledit import set_value
 from syncsrv.demo.programs import ENVIRONMENT, Daemon, alive_below_us, kill
 from syncsrv.demo.sample import demo_cluster, lay_out
+from syncsrv.demo.visit import Visit
 from syncsrv.errors import SyncsrvError
 
 MASTER, BACKUP = "fw1", "fw2"
@@ -50,6 +51,10 @@ _PORTS = range(20_000, 32_000)
 _LOG_LINES = 12
 
 _PORTAL = (sys.executable, "-Es", "-m", "syncsrv.demo.portal")
+
+
+ADMIN = "admin"
+"""The user that `syncsrv init` makes."""
 
 
 class BrokenDemoError(SyncsrvError):
@@ -95,6 +100,8 @@ class Node:
     ssh: int
     web: int
     portal: int
+    password: str = ""
+    """Of the user admin, as `syncsrv init` printed it."""
     daemons: list[Daemon] = field(default_factory=list)
 
     @property
@@ -136,6 +143,10 @@ class Node:
             return {}
         finally:
             connection.close()
+
+    def visit(self) -> Visit:
+        """A browser for its page, which shows nothing but over this node's own certificate."""
+        return Visit(self.web, self.home / "state" / "web" / "page.pem")
 
     def check_portal_file(self) -> str:
         """What the portal says to its file as it is on this node: nothing but complaints, empty where it is good."""
@@ -201,7 +212,7 @@ class Site:
         words = ["init", "--node", node.name, "--role", node.role, "--root", str(node.root)]
         words += ["--state-dir", str(node.home / "state"), "--run-dir", str(node.home / "run")]
         words += ["--ssh", f"127.0.0.1:{node.ssh}", "--web", f"127.0.0.1:{node.web}"]
-        _told(node.ask(*words), "key")
+        node.password = _told(node.ask(*words), "password")
 
     def configure(self) -> None:
         """Introduce the nodes to each other, tell them of supervisord, and give the master its areas."""

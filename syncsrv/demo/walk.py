@@ -6,12 +6,13 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from http import HTTPStatus
 from typing import Any
 
 from syncsrv import process
 from syncsrv.demo.programs import ENVIRONMENT, wait_for
 from syncsrv.demo.scene import NotSoError, Scene, expect
-from syncsrv.demo.site import COMMAND_S, LEFTOVER, PORTAL_FILE, Node
+from syncsrv.demo.site import ADMIN, COMMAND_S, LEFTOVER, PORTAL_FILE, Node
 from syncsrv.demo.tree import differences, snapshot
 from syncsrv.errors import SyncsrvError
 
@@ -172,6 +173,20 @@ def _rollback(scene: Scene) -> None:
     scene.show.say(scene.state(scene.backup, "in_sync"))
 
 
+def _page(scene: Scene) -> None:
+    """Each node serves its page; nobody reads a word of it without the password."""
+    for node in scene.site.nodes:
+        with node.visit() as visit:
+            shut = visit.get("/")[0]
+            expect(shut == HTTPStatus.SEE_OTHER, "the page is open to everybody", "a way to the log-in", str(shut))
+            wrong = visit.log_in(ADMIN, f"{node.password}!")
+            expect(not wrong, "a wrong password is let in", "no", "yes")
+            expect(visit.log_in(ADMIN, node.password), "the password that init printed is not let in", "yes", "no")
+            sentence = visit.heading("/")
+        scene.show.say(f"{node.name}, {visit.url}, over its own certificate, as {ADMIN}: {sentence}")
+    scene.show.say("nobody reads it without a password; a wrong one is refused")
+
+
 def _git(scene: Scene) -> None:
     if shutil.which("git", path=ENVIRONMENT["PATH"]) is None:
         scene.show.say("left out: git is not installed")
@@ -229,6 +244,7 @@ STEPS: tuple[Step, ...] = (
     Step("A second synchronization has nothing to do", _again),
     Step("A broken edit on fw1: the portal's own check on fw2 refuses it", _broken),
     Step("Roll back on fw1", _rollback),
+    Step("The page of each node says the same", _page),
     Step("Stock Git agrees", _git),
 )
 """The walk, in order; a step builds on those before it."""

@@ -17,7 +17,7 @@ from syncsrv.control.errors import Body, NotLoggedInError
 from syncsrv.control.shapes import Empty, Status
 from syncsrv.control.shapes_page import Session
 from syncsrv.control.verbs import VERBS
-from syncsrv.errors import DeniedError
+from syncsrv.errors import DeniedError, SyncsrvError
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -83,8 +83,14 @@ def current() -> Session:
         SyncsrvError: core's; of code ``not-logged-in`` where the session has ended or the token is none.
     """
     if "me" not in g:
-        g.me = ask("session") if claim() is not None else Session()
+        try:
+            g.me = ask("session") if claim() is not None else Session()
+        except SyncsrvError as error:
+            g.me = error  # the page that says so does not wait for core once more
+            raise
         note(g.me)
+    if isinstance(g.me, SyncsrvError):
+        raise g.me
     me: Session = g.me
     return me
 

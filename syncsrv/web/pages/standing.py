@@ -18,6 +18,9 @@ from syncsrv.web.views.verdict import MASTER, master_of
 
 blueprint = Blueprint("standing", __name__)
 
+UNKNOWN = "unknown-revision"
+"""Core's code for a name that means no commit here."""
+
 SHOWN = 50
 """Files of a node whose difference is shown; the others are named."""
 
@@ -71,7 +74,9 @@ def _differences(one: views.Drifted, full: str) -> Differences:
     except SyncsrvError as error:
         if error.exit_status not in {2, 3}:
             raise
-        return Differences(one, (), error.message)
+        unknown = error.code == UNKNOWN and bool(one.live)
+        why = f"what is live on {one.node} has not been fetched yet" if unknown else error.message
+        return Differences(one, (), why)
     found = next(iter(reply.nodes.values()))
     how = Manner(full=full, link=history_link(found.base, found.target), more=_whole)
     return Differences(one, tuple(shown(found.files, how)), "")

@@ -1,0 +1,277 @@
+"""What holds for every page: headers, forms, methods, sizes, errors, and that nothing is believed unseen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from syncsrv.clock import SystemClock
+from syncsrv.web.app import create_app
+from syncsrv.web.assets import Assets
+from syncsrv.web.wsgi import HEADERS, Outermost
+from tests.web.webkit import SETUP, Browser, Site
+
+OPEN = {
+    "login.form",
+    "login.enter",
+    "login.leave",
+    "login.theme",
+    "static",
+}
+"""Pages for everybody."""
+
+
+def statuses(app: Flask, environ: dict[str, Any]) -> list[str]:
+    """What the application answers to a request that no client library would make."""
+    seen: list[str] = []
+
+    def start(status: str, headers: object, exc_info: object = None) -> Callable[[bytes], object]:
+        seen.append(status)
+        return lambda data: None
+
+    list(app.wsgi_app(environ, start))
+    return seen
+
+
+def test_every_route_says_who_may_use_it(lone: Site) -> None:
+    app = lone.app
+    unsaid = [rule.rule for rule in app.url_map.iter_rules() if not hasattr(app.view_functions[rule.endpoint], "needs")]
+    assert unsaid == []
+    pages = [rule for rule in app.url_map.iter_rules() if not rule.rule.startswith(("/api/", "/metrics", "/healthz"))]
+    everybody = {rule.endpoint for rule in pages if app.view_functions[rule.endpoint].__dict__["needs"] == ""}
+    assert everybody == OPEN
+
+
+def test_pages_want_a_log_in(lone: Site) -> None:
+    nobody = lone.browser()
+    for rule in lone.app.url_map.iter_rules():
+        if rule.arguments or rule.endpoint in OPEN or rule.rule.startswith(("/api/", "/metrics", "/healthz")):
+            continue
+        if "GET" in (rule.methods or ()):
+            response = nobody.get(rule.rule)
+            assert (response.status_code, response.location.partition("?")[0]) == (303, "/login"), rule.rule
+        if "POST" in (rule.methods or ()):
+            response = nobody.post(rule.rule)
+            assert (response.status_code, response.location.partition("?")[0]) == (303, "/login"), rule.rule
+
+
+def test_headers_on_every_answer(lone: Site) -> None:
+    alice = lone.browser("alice")
+    answers = {
+        200: alice.get("/"),
+        303: lone.browser().get("/"),
+        404: alice.get("/no-such-page"),
+        405: alice.client.put("/"),
+        400: alice.client.post("/theme"),
+        413: alice.post("/theme", {"theme": "x" * (2 << 20)}),
+        401: alice.post("/login", {"name": "alice", "password": "wrong"}),
+    }
+    for status, response in answers.items():
+        assert response.status_code == status
+        for name, value in HEADERS:
+            assert response.headers[name] == value, (status, name)
+        assert response.headers["Cache-Control"] == "no-store"
+        assert "Strict-Transport-Security" not in response.headers
+        assert "<nav" in response.get_data(as_text=True) or status in {303, 401}
+    assert set(answers[405].headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
+    style = alice.get("/static/syncsrv.css")
+    assert {name: style.headers[name] for name, _ in HEADERS} == dict(HEADERS)
+
+
+def test_a_policy_that_lets_nothing_else_in() -> None:
+    policy = dict(HEADERS)["Content-Security-Policy"]
+    assert "unsafe" not in policy
+    assert "*" not in policy
+    assert policy.startswith("default-src 'none'; ")
+
+
+@pytest.mark.parametrize("path", ["/", "/services", "/drift", "/vips", "/login", "/no-such-page"])
+def test_no_page_needs_what_the_policy_forbids(lone: Site, path: str) -> None:
+    html = lone.browser("alice").get(path).get_data(as_text=True)
+    assert " style=" not in html
+    assert "<style" not in html
+    assert " onclick=" not in html
+    assert "javascript:" not in html
+    assert 'src="http' not in html
+    assert 'href="http' not in html
+    assert html.count("<script") == html.count('<script src="/static/')
+
+
+def test_static_files_are_kept_by_browsers_only_under_their_version(lone: Site) -> None:
+    nobody = lone.browser()
+    style = lone.app.jinja_env.globals["static"]("syncsrv.css")  # type: ignore[operator]  # a function of ours
+    kept = nobody.get(style)
+    assert kept.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert kept.headers["Content-Type"] == "text/css; charset=utf-8"
+    assert nobody.get("/static/syncsrv.css?v=other").headers["Cache-Control"] == "no-cache"
+    assert nobody.get(style, headers={"If-None-Match": kept.headers["ETag"]}).status_code == 304
+    for name in ("nothing.css", "../page/base.html", "%2e%2e/page/base.html", "base.html"):
+        assert nobody.get(f"/static/{name}").status_code == 404, name
+
+
+@pytest.mark.parametrize("data", [{}, {"csrf_token": "forged"}, {"csrf_token": ""}])
+def test_a_form_that_no_page_of_ours_made_does_nothing(site: Site, data: dict[str, str]) -> None:
+    alice = site.browser("alice")
+    answer = alice.client.post("/services", data={"action": "start", "name": "app", "node": "fw1", **data})
+    assert answer.status_code == 400
+    assert "nothing was done" in answer.get_data(as_text=True)
+    assert site.node.core.jobs.recent() == []
+    assert not (site.node.home / "running").exists()
+
+
+def test_the_token_of_another_browser_is_none_of_ours(site: Site) -> None:
+    token = site.browser("oscar").token()
+    answer = site.browser("alice").client.post(
+        "/services", data={"csrf_token": token, "action": "start", "name": "app"}
+    )
+    assert answer.status_code == 400
+
+
+def test_an_api_token_needs_no_form_but_a_cookie_beside_it_does(site: Site) -> None:
+    alice = site.browser("alice")
+    bearer = {"Authorization": f"Bearer {site.node.core.people.new_token('alice')}"}
+    form = {"action": "start", "name": "app", "node": "fw1"}
+    assert alice.client.post("/services", data=form, headers=bearer).status_code == 400
+    fresh = Browser(site.app.test_client())
+    answer = fresh.client.post("/services", data=form, headers=bearer)
+    assert answer.status_code == 303
+    site.node.end(answer.location.removeprefix("/jobs/"))
+    wrong = fresh.client.post("/services", data=form, headers={"Authorization": "Bearer nonsense"})
+    assert (wrong.status_code, wrong.location) == (303, "/login")
+
+
+@pytest.mark.parametrize(
+    "host", ["fw1\r\nX: y", "fw1/../", "a b", "<script>", "user@fw1", "fw1:99999999", "ü", "x" * 300]
+)
+def test_an_absurd_host_header_is_not_answered(lone: Site, host: str) -> None:
+    assert statuses(lone.app, {"HTTP_HOST": host, "REQUEST_METHOD": "GET", "PATH_INFO": "/"}) == ["400 Bad Request"]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "[::1]:8443", "127.0.0.1:8443"])
+def test_no_address_is_made_from_the_host_header(lone: Site, host: str) -> None:
+    alice = lone.browser("alice")
+    for path in ("/", "/services/", "//services", "/login", "/drift/"):
+        response = alice.client.get(path, headers={"Host": host})
+        assert response.status_code in {200, 303, 404}, path
+        assert host not in response.get_data(as_text=True)
+        assert host not in (response.location or "")
+    nobody = lone.browser().client.get("/services", headers={"Host": host})
+    assert nobody.location == "/login?next=/services"
+
+
+def test_two_lengths_are_refused(lone: Site) -> None:
+    twice = {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": "5"}
+    assert statuses(lone.app, {"REQUEST_METHOD": "POST", "PATH_INFO": "/login", **twice}) == ["400 Bad Request"]
+
+
+def test_a_form_of_2000_ticks_is_taken_and_one_of_too_many_is_not(site: Site) -> None:
+    alice = site.browser("alice")
+    names = {"name": [f"s{number}" for number in range(2000)]}
+    assert alice.post("/services", {"action": "start", "node": "fw1", **names}).status_code == 400  # unknown service
+    assert "Cannot find service" in alice.post("/services", {"action": "start", "node": "fw1", **names}).text
+    assert alice.client.post(
+        "/services", data={"name": ["x"] * 2200}, content_type="multipart/form-data"
+    ).status_code in {
+        400,
+        413,
+    }
+
+
+def test_core_away_is_a_page_that_says_so(site: Site) -> None:
+    alice = site.browser("alice")
+    site.lose_core()
+    for path in ("/", "/services", "/drift"):
+        answer = alice.get(path)
+        assert answer.status_code == 503
+        assert "Cannot ask core" in answer.text
+        assert "<nav" in answer.text
+    assert alice.get("/login").status_code == 200
+    assert alice.get("/static/syncsrv.css").status_code == 200
+    assert alice.post("/services", {"action": "start", "name": "app", "node": "fw1"}).status_code == 503
+    assert alice.login("alice").status_code == 503
+
+
+def test_a_bug_is_a_page_with_a_number_that_the_log_has(lone: Site, caplog: pytest.LogCaptureFixture) -> None:
+    app = create_app(SETUP, lone.link, SystemClock(), Assets.load())
+
+    def broken() -> str:
+        raise RuntimeError("secret detail")
+
+    broken.__dict__["needs"] = ""
+    app.add_url_rule("/broken", view_func=broken)
+    with caplog.at_level(logging.ERROR):
+        answer = app.test_client().get("/broken")
+    assert answer.status_code == 500
+    assert "secret detail" not in answer.text
+    assert "secret detail" in caplog.text
+    number = answer.text.partition("(request ")[2][:12]
+    assert number in caplog.text
+    assert answer.headers["Content-Security-Policy"]
+
+
+def test_an_error_page_that_fails_does_not_end_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    app = Flask("broken")
+
+    def fails(environ: object, start: object) -> list[bytes]:
+        raise RuntimeError("even this")
+
+    app.wsgi_app = Outermost(fails)  # type: ignore[method-assign]  # as the application does
+    answer = app.test_client().get("/")
+    assert answer.status_code == 500
+    assert "an error inside syncsrv" in answer.text
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "even this" in caplog.text
+
+
+def test_cookies_under_tls_are_bound_to_it_and_to_the_node(lone: Site) -> None:
+    app = create_app(replace(SETUP, certificate="PEM"), lone.link, SystemClock(), Assets.load())
+    answer = app.test_client().get("/login", base_url="https://fw1:8443")
+    (cookie,) = answer.headers.getlist("Set-Cookie")
+    assert cookie.startswith("__Host-syncsrv-fw1=")
+    for part in ("Secure", "HttpOnly", "SameSite=Strict", "Path=/"):
+        assert part in cookie
+    assert "Domain" not in cookie
+    (plain,) = lone.browser().get("/login").headers.getlist("Set-Cookie")
+    assert plain.startswith("syncsrv-fw1=")
+    assert "Secure" not in plain
+
+
+def test_under_tls_a_form_must_come_from_this_origin(lone: Site) -> None:
+    app = create_app(replace(SETUP, certificate="PEM"), lone.link, SystemClock(), Assets.load())
+    client = app.test_client()
+    base = "https://fw1:8443"
+    token = client.get("/login", base_url=base).text.partition('name="csrf_token" value="')[2].partition('"')[0]
+    form = {"csrf_token": token, "theme": "dark"}
+    assert client.post("/theme", data=form, base_url=base).status_code == 400
+    assert client.post("/theme", data=form, base_url=base, headers={"Referer": "https://evil/"}).status_code == 400
+    assert client.post("/theme", data=form, base_url=base, headers={"Referer": f"{base}/login"}).status_code == 303
+
+
+def test_a_live_page_that_has_not_changed_is_not_sent_again(site: Site) -> None:
+    site.node.hear()
+    alice = site.browser("alice")
+    first = alice.get("/")
+    tag = first.headers["ETag"]
+    again = alice.get("/", headers={"If-None-Match": tag, "X-Poll": "1"})
+    assert (again.status_code, again.data) == (304, b"")
+    site.node.put("/etc/app/app.conf", "two")
+    site.node.core.record(via="watch")
+    changed = alice.get("/", headers={"If-None-Match": tag, "X-Poll": "1"})
+    assert changed.status_code == 200
+    assert changed.headers["ETag"] != tag
+
+
+def test_theme_is_a_cookie_and_comes_back_to_the_same_page(lone: Site) -> None:
+    alice = lone.browser("alice")
+    answer = alice.post("/theme", {"theme": "dark", "next": "/services?ask=1"})
+    assert (answer.status_code, answer.location) == (303, "/services?ask=1")
+    assert '<html lang="en" data-theme="dark"' in alice.text("/")
+    assert alice.post("/theme", {"theme": '"><script>', "next": "//evil"}).location == "/"
+    assert '<html lang="en" data-now' in alice.text("/")
+    alice.client.set_cookie("theme", '"><script>')
+    assert "<script>" not in alice.text("/")

@@ -1,0 +1,175 @@
+"""Log-in, log-out, what was under way, and where one comes back to."""
+
+from __future__ import annotations
+
+import pytest
+
+from syncsrv.web.access import local_path
+from syncsrv.web.kept import KEPT, KEPT_S, LARGEST, KeptForms
+from tests.core.webloginkit import HandClock
+from tests.web.webkit import PASSWORD, Site
+
+ELSEWHERE = [
+    "//evil.example",
+    "///evil.example",
+    "/\\evil.example",
+    "\\\\evil.example",
+    "https://evil.example/",
+    "http:/evil.example",
+    "javascript:alert(1)",
+    "/%0d%0aSet-Cookie:x=y\r\nX: y",
+    "/\tevil",
+    "evil",
+    "",
+    "/login",
+    "/login?next=/",
+    "/logout",
+    "/a b",
+    "/" + "a" * 3000,
+]
+
+
+@pytest.mark.parametrize("wanted", ELSEWHERE)
+def test_log_in_leads_nowhere_else(lone: Site, wanted: str) -> None:
+    assert local_path(wanted) == "/"
+    lone.browser("alice")
+    assert lone.browser().post("/login", {"name": "alice", "password": PASSWORD, "next": wanted}).location == "/"
+
+
+@pytest.mark.parametrize("wanted", ["/", "/services", "/services?ask=restart:app:fw1", "/history/abc?path=/etc/x"])
+def test_log_in_leads_to_where_one_wanted_to_go(lone: Site, wanted: str) -> None:
+    lone.browser("alice")
+    nobody = lone.browser()
+    response = nobody.get(wanted)
+    if response.status_code == 303:
+        assert response.location.startswith("/login")
+    assert local_path(wanted) == wanted
+    assert nobody.login("alice", next=wanted).location == wanted
+
+
+def test_the_page_says_where_one_is(lone: Site) -> None:
+    html = lone.browser().text("/login")
+    assert '<b class="big">fw1</b>' in html
+    assert "Cluster edge" in html
+    assert "not encrypted" in html
+
+
+@pytest.mark.parametrize(
+    ("name", "password"), [("alice", "not this one"), ("nobody", PASSWORD), ("", ""), ("alice", "")]
+)
+def test_it_does_not_say_which_of_the_two_was_wrong(lone: Site, name: str, password: str) -> None:
+    lone.browser("alice")
+    answer = lone.browser().login(name, password)
+    assert answer.status_code == 401
+    assert "Name or password is wrong." in answer.text
+    assert password not in answer.text or not password
+
+
+def test_what_was_typed_as_name_is_shown_as_text(lone: Site) -> None:
+    answer = lone.browser().login('"><script>alert(1)</script>', "x")
+    assert "<script>alert" not in answer.text
+    assert "&lt;script&gt;" in answer.text
+
+
+def test_many_wrong_passwords_are_slowed_down(fresh: Site) -> None:
+    fresh.browser("alice")
+    stranger = fresh.browser()
+    answers = [stranger.login("alice", "wrong") for _ in range(20)]
+    slow = next(answer for answer in answers if answer.status_code == 429)
+    assert int(slow.headers["Retry-After"]) >= 1
+    assert f"Try again in {slow.headers['Retry-After']} s" in slow.text
+
+
+def test_a_browser_that_was_here_before_is_known_again(lone: Site) -> None:
+    alice = lone.browser("alice")
+    device = alice.client.get_cookie("syncsrv-fw1-device")
+    assert device is not None
+    assert device.http_only
+    alice.post("/logout")
+    again = alice.client.get_cookie("syncsrv-fw1-device")
+    assert again is not None
+    assert again.value == device.value
+
+
+def test_logged_out_is_logged_out_in_core_too(lone: Site) -> None:
+    alice = lone.browser("alice")
+    cookie = alice.client.get_cookie("syncsrv-fw1")
+    assert cookie is not None
+    answer = alice.post("/logout")
+    assert answer.location == "/login?why=out"
+    assert "Logged out" in alice.text(answer.location)
+    assert alice.get("/").status_code == 303
+    alice.client.set_cookie("syncsrv-fw1", cookie.value)
+    assert alice.get("/").location == "/login"
+
+
+@pytest.mark.parametrize("forged", ["", "x", "eyJjb3JlIjoieCJ9.aaaaaa.bbbbbb", "A" * 3900])
+def test_a_forged_cookie_is_nobody(lone: Site, forged: str) -> None:
+    browser = lone.browser()
+    browser.client.set_cookie("syncsrv-fw1", forged)
+    assert browser.get("/").location == "/login"
+
+
+def test_a_session_that_core_does_not_know_is_nobody(lone: Site) -> None:
+    browser = lone.browser("alice")
+    with browser.client.session_transaction() as session:
+        session["core"] = "made up"
+    assert browser.get("/").location == "/login"
+    assert "Your log-in ended" in browser.text("/login")
+
+
+def test_a_form_under_way_is_kept_and_sent_again_by_one_click(site: Site) -> None:
+    alice = site.browser("alice")
+    site.node.core.login.ended("alice")
+    form = {"action": "start", "name": "app", "node": "fw1"}
+    answer = alice.post("/services", form)
+    assert (answer.status_code, answer.location) == (303, "/login")
+    assert site.node.core.jobs.recent() == []
+    assert "It is kept; you come back to it" in alice.text("/login")
+    assert alice.login("alice").location == "/kept"
+    kept = alice.text("/kept")
+    assert '<form method="post" action="/services">' in kept
+    for name, value in form.items():
+        assert f'name="{name}" value="{value}"' in kept
+    assert site.node.core.jobs.recent() == [], "it is never sent by itself"
+    again = alice.post("/services", form)
+    assert again.location.startswith("/jobs/")
+    site.node.end(again.location.removeprefix("/jobs/"))
+    assert alice.get("/kept").status_code == 200
+
+
+def test_nobody_else_sees_what_was_kept(site: Site) -> None:
+    browser = site.browser("alice")
+    site.node.core.login.ended("alice")
+    browser.post("/services", {"action": "start", "name": "app", "node": "fw1"})
+    site.browser("oscar")
+    assert browser.login("oscar").location == "/"
+    assert browser.get("/kept").location == "/"
+
+
+def test_passwords_and_large_forms_are_not_kept() -> None:
+    clock = HandClock()
+    forms = KeptForms(clock)
+    assert forms.keep("/settings", [("password", "x")], "alice") is None
+    assert forms.keep("/settings", [("old", "x"), ("new", "y")], "alice") is None
+    assert forms.keep("/changes", [("reason", "x" * LARGEST)], "alice") is None
+    kept = forms.keep("/changes", [("reason", "x"), ("csrf_token", "t")], "alice")
+    assert kept is not None
+    found = forms.get(kept, "alice")
+    assert found is not None
+    assert found.fields == (("reason", "x"),)
+    assert forms.get(kept, "oscar") is None
+    clock.run(KEPT_S + 1)
+    assert forms.get(kept, "alice") is None
+
+
+def test_only_so_many_forms_are_kept() -> None:
+    forms = KeptForms(HandClock())
+    names = [forms.keep("/changes", [("reason", str(number))], "alice") for number in range(KEPT + 1)]
+    first, last = names[0], names[-1]
+    assert first is not None
+    assert last is not None
+    assert forms.get(first, "alice") is None
+    assert forms.get(last, "alice") is not None
+    forms.drop(last)
+    assert forms.get(last, "alice") is None

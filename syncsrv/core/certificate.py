@@ -8,7 +8,7 @@ import logging
 import os
 import ssl
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -53,20 +53,34 @@ class Certificate:
         key: PEM.
         begins_utc: not good before.
         ends_utc: not good after.
-        warning: what an operator should know about it.
+        path: of the file, where node.yaml names one.
+        said: what an operator should know about the files.
     """
 
     chain: str
     key: str
     begins_utc: datetime
     ends_utc: datetime
-    warning: str = ""
+    path: Path | None = None
+    said: str = ""
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 as browsers show it: pairs of hexadecimal digits between colons."""
         digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(_first(self.chain))).digest()
         return digest.hex(":").upper()
+
+    def warning(self, now_utc: datetime) -> str:
+        """What an operator should know; one of our own is renewed without a word."""
+        if self.path is None:
+            return ""
+        if now_utc >= self.ends_utc:
+            return f"the certificate {self.path} ended on {self.ends_utc:%Y-%m-%d}: browsers warn"
+        if now_utc < self.begins_utc:
+            return f"the certificate {self.path} is good only from {self.begins_utc:%Y-%m-%d}: browsers warn"
+        if now_utc >= self.ends_utc - RENEW:
+            return f"the certificate {self.path} ends on {self.ends_utc:%Y-%m-%d}: put a new one there and reload"
+        return self.said
 
     def needs_renewal(self, now_utc: datetime) -> bool:
         """Whether it ends soon, or begins only later: it was made while the clock was wrong."""
@@ -101,7 +115,7 @@ def own_certificate(path: Path, names: tuple[str, ...], now_utc: datetime) -> Ce
     return _parse(path, text, text)
 
 
-def certificate_of_files(files: TlsFiles, now_utc: datetime) -> Certificate:
+def certificate_of_files(files: TlsFiles) -> Certificate:
     """The certificate that node.yaml names.
 
     Raises:
@@ -112,16 +126,8 @@ def certificate_of_files(files: TlsFiles, now_utc: datetime) -> Certificate:
     if mode & 0o007:
         raise TlsError(files.key, "everybody on this machine can read or change the key", f"chmod 600 {files.key}")
     found = _parse(files.cert, chain, key, files.key)
-    warning = ""
-    if now_utc >= found.ends_utc:
-        warning = f"the certificate {files.cert} ended on {found.ends_utc:%Y-%m-%d}: browsers warn"
-    elif now_utc < found.begins_utc:
-        warning = f"the certificate {files.cert} is good only from {found.begins_utc:%Y-%m-%d}: browsers warn"
-    elif now_utc >= found.ends_utc - RENEW:
-        warning = f"the certificate {files.cert} ends on {found.ends_utc:%Y-%m-%d}: put a new one there and reload"
-    elif mode & 0o070:
-        warning = f"the group of {files.key} can read the key of the page"
-    return Certificate(found.chain, found.key, found.begins_utc, found.ends_utc, warning)
+    said = f"the group of {files.key} can read the key of the page" if mode & 0o070 else ""
+    return replace(found, path=files.cert, said=said)
 
 
 def _read_named(path: Path) -> tuple[bytes, int]:

@@ -18,6 +18,8 @@ SHORTEST = 8
 LONGEST_BYTES = 1024
 AT_ONCE = 2
 WAIT_S = 5.0
+QUEUE = 4
+"""Strangers that wait; more are turned away at once, so that they cannot take all of core's time to answer."""
 _MOST_MIB = 1024
 _MOST_ROUNDS = 32
 
@@ -44,6 +46,7 @@ class Passwords:
         self._wait_s = wait_s
         self._all = threading.BoundedSemaphore(AT_ONCE)
         self._strangers = threading.BoundedSemaphore(AT_ONCE - 1)
+        self._queue = threading.BoundedSemaphore(AT_ONCE - 1 + QUEUE)
         self._lock = threading.Lock()
         self._nobodys = ""
 
@@ -110,9 +113,12 @@ class Passwords:
     @contextmanager
     def _turn(self, *, known: bool) -> Iterator[None]:
         held = []
+        wanted = [(self._all, self._wait_s)]
+        if not known:
+            wanted = [(self._queue, 0.0), (self._strangers, self._wait_s), *wanted]
         try:
-            for places in (self._all,) if known else (self._strangers, self._all):
-                if not places.acquire(timeout=self._wait_s):
+            for places, wait_s in wanted:
+                if not places.acquire(timeout=wait_s):
                     raise SlowDownError(
                         "cannot look at the password: too many others are being looked at", "try again in 2 s", 2.0
                     )

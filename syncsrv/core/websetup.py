@@ -64,7 +64,6 @@ class WebSetups:
         self._certificate: tuple[object, Certificate] | None = None
         self._listener: tuple[str, socket.socket] | None = None
         self._problem = ""
-        self._warning = ""
 
     def setup(self, request: WebSetupRequest, call: Call) -> WebSetup:
         """What web needs and has not got.
@@ -95,7 +94,9 @@ class WebSetups:
     def notices(self) -> list[str]:
         """What an operator should know about the page."""
         with self._lock:
-            said = (f"the page: {self._problem}" if self._problem else "", self._warning)
+            said = [f"the page: {self._problem}"] if self._problem else []
+            if self._certificate is not None:
+                said.append(self._certificate[1].warning(self._clock.utc()))
         return [one for one in said if one]
 
     def close(self) -> None:
@@ -125,7 +126,7 @@ class WebSetups:
         """Kept until the configuration asks for another one, or it ends."""
         web = config.node.web
         if web.tls == "none":
-            self._warning = ""
+            self._certificate = None
             return None
         now_utc = self._clock.utc()
         names = _names(config)
@@ -134,11 +135,10 @@ class WebSetups:
         if kept is not None and kept[0] == wanted and not (web.tls == "auto" and kept[1].needs_renewal(now_utc)):
             return kept[1]
         if isinstance(web.tls, TlsFiles):
-            found = certificate_of_files(web.tls, now_utc)
+            found = certificate_of_files(web.tls)
         else:
             found = own_certificate(self._directory / "page.pem", names, now_utc)
         self._certificate = (wanted, found)
-        self._warning = found.warning
         return found
 
     def _listening(self, address: str) -> socket.socket:

@@ -362,6 +362,8 @@ def raw_client(server: Server) -> socket.socket:
         (b'{"verb":1}', Kind.REQUEST, "bad frame: request"),
         (b'{"verb":"echo","admin":true}', Kind.REQUEST, "bad frame: request"),
         (b'{"verb":"echo","as":1}', Kind.REQUEST, "bad frame: request"),
+        (b'{"verb":"echo","from":1}', Kind.REQUEST, "bad frame: request"),
+        (b'{"verb":"echo","form":"x"}', Kind.REQUEST, "bad frame: request"),
         (b"{}", Kind.HELLO, "bad frame: hello"),
     ],
 )

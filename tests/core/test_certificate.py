@@ -119,9 +119,9 @@ def test_where_it_cannot_be_kept_it_is_said(tmp_path: Path) -> None:
 
 
 def test_files_are_taken_with_the_whole_chain(files: TlsFiles) -> None:
-    found = certificate_of_files(files, NOW)
+    found = certificate_of_files(files)
     assert found.chain.count("BEGIN CERTIFICATE") == 2
-    assert found.warning == ""
+    assert found.warning(NOW) == ""
     own = x509.load_pem_x509_certificate(files.cert.read_bytes())
     assert found.fingerprint == own.fingerprint(hashes.SHA256()).hex(":").upper()
 
@@ -131,13 +131,13 @@ def test_other_good_kinds_of_keys_are_taken(files: TlsFiles, kind: str) -> None:
     key: Key = rsa.generate_private_key(65537, 2048) if kind == "rsa" else ec.generate_private_key(ec.SECP384R1())
     files.cert.write_bytes(issued(key))
     files.key.write_bytes(private(key))
-    assert certificate_of_files(files, NOW).chain
+    assert certificate_of_files(files).chain
 
 
 def test_what_does_not_fit_is_refused_with_both_names(files: TlsFiles) -> None:
     files.key.write_bytes(private(ec.generate_private_key(ec.SECP256R1())))
     with pytest.raises(TlsError) as caught:
-        certificate_of_files(files, NOW)
+        certificate_of_files(files)
     assert caught.value.message == (
         f"cannot serve the page with {files.cert}: it does not belong to the key {files.key}: "
         "its first certificate is of another one"
@@ -162,7 +162,7 @@ def test_what_is_none_is_refused_and_nothing_of_it_is_shown(
     path = files.cert if which == "cert" else files.key
     path.write_bytes(content)
     with pytest.raises(TlsError, match=said) as caught:
-        certificate_of_files(files, NOW)
+        certificate_of_files(files)
     assert str(path) in caught.value.message
     assert len(caught.value.message) < 300
 
@@ -179,20 +179,20 @@ def test_what_is_no_file_is_refused_and_never_waited_for(files: TlsFiles, which:
     elif what == "link":
         path.symlink_to(path)
     with pytest.raises(TlsError, match=str(path)):
-        certificate_of_files(files, NOW)
+        certificate_of_files(files)
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o644, 0o602, 0o601])
 def test_a_key_that_everybody_can_read_is_refused(files: TlsFiles, mode: int) -> None:
     files.key.chmod(mode)
     with pytest.raises(TlsError, match="everybody on this machine") as caught:
-        certificate_of_files(files, NOW)
+        certificate_of_files(files)
     assert caught.value.remedy == f"chmod 600 {files.key}"
 
 
 def test_a_key_that_a_group_can_read_is_said(files: TlsFiles) -> None:
     files.key.chmod(0o640)
-    assert certificate_of_files(files, NOW).warning == f"the group of {files.key} can read the key of the page"
+    assert certificate_of_files(files).warning(NOW) == f"the group of {files.key} can read the key of the page"
 
 
 def test_a_key_that_openssl_finds_too_short_is_refused(files: TlsFiles) -> None:
@@ -200,7 +200,7 @@ def test_a_key_that_openssl_finds_too_short_is_refused(files: TlsFiles) -> None:
     files.cert.write_bytes(issued(key))
     files.key.write_bytes(private(key))
     with pytest.raises(TlsError, match="OpenSSL refuses it"):
-        certificate_of_files(files, NOW)
+        certificate_of_files(files)
 
 
 @pytest.mark.parametrize(
@@ -216,6 +216,6 @@ def test_when_it_is_good_is_said(files: TlsFiles, begins: int, ends: int, said: 
     key = ec.generate_private_key(ec.SECP256R1())
     files.cert.write_bytes(issued(key, begins=NOW + timedelta(days=begins), ends=NOW + timedelta(days=ends)))
     files.key.write_bytes(private(key))
-    warning = certificate_of_files(files, NOW).warning
+    warning = certificate_of_files(files).warning(NOW)
     assert said in warning
     assert bool(said) == bool(warning)

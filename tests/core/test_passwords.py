@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 
 import pytest
 
 from syncsrv.control.errors import SlowDownError
-from syncsrv.core.passwords import AT_ONCE, LONGEST_BYTES, Cost, Passwords
+from syncsrv.core.passwords import AT_ONCE, LONGEST_BYTES, QUEUE, Cost, Passwords
 from syncsrv.errors import UsageError
 from tests.core.webloginkit import CHEAP
 from tests.support.wait import until
@@ -97,3 +98,26 @@ def test_strangers_never_take_every_place_and_nobody_waits_for_ever() -> None:
         for thread in threads:
             thread.join(10)
     assert until(lambda: passwords.matches(kept, "12345678", known=False))
+
+
+def test_a_crowd_of_strangers_is_turned_away_at_once() -> None:
+    passwords = Passwords(CHEAP, wait_s=30)
+    kept = passwords.hash("12345678")
+    answers: queue.Queue[bool | None] = queue.Queue()
+
+    def come() -> None:
+        try:
+            answers.put(passwords.matches(kept, "12345678", known=False))
+        except SlowDownError:
+            answers.put(None)
+
+    crowd = [threading.Thread(target=come) for _ in range(30)]
+    with passwords._turn(known=False):
+        for thread in crowd:
+            thread.start()
+        turned_away = [answers.get(timeout=10) for _ in range(30 - QUEUE)]
+        assert turned_away == [None] * (30 - QUEUE)
+        assert passwords.matches(kept, "12345678", known=True)
+    for thread in crowd:
+        thread.join(10)
+    assert [answers.get(timeout=10) for _ in range(QUEUE)] == [True] * QUEUE

@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import stat
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,7 +168,23 @@ def test_the_secret_is_kept_for_the_owner_only_and_made_anew_where_it_is_none(
         page_secret(folder)
 
 
-def test_only_root_this_user_and_the_web_user_may_connect() -> None:
+@pytest.mark.parametrize("users", [(), (65534,)])
+def test_only_root_this_user_and_the_web_user_may_connect(users: tuple[int, ...]) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        assert local_process(ours, Door.WEB, ()) == Caller(Door.WEB, "", via="web")
+        assert local_process(ours, Door.WEB, users) == WEB
+    if os.geteuid() != 0:
+        pytest.skip("only root can start a process of another user")
+    name = f"\0syncsrv-test-{os.getpid()}"
+    code = (
+        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1].replace('@', chr(0))); s.recv(1)"
+    )
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(name)
+        listener.listen(1)
+        argv = ["/usr/bin/env", "python3", "-c", code, name.replace("\0", "@")]
+        with subprocess.Popen(argv, user=65534, group=65534, extra_groups=[], cwd="/") as nobody:
+            accepted, _ = listener.accept()
+            with accepted:
+                assert local_process(accepted, Door.WEB, users) == (WEB if users else None)
+            assert nobody.wait(10) == 0

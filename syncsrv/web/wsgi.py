@@ -6,7 +6,10 @@ import logging
 import re
 import secrets
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+
+from syncsrv.web.api import problem
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -58,14 +61,14 @@ class Outermost:
 
         wrong = unusable(environ)
         if wrong:
-            return _plain(start, "400 Bad Request", f"cannot answer: {wrong}\n")
+            return _plain(start, environ, 400, "bad-request", f"cannot answer: {wrong}")
         try:
             return self._app(environ, start)
         except Exception:  # the top of the request loop: not even an error page that fails may end the server
             request_id = secrets.token_hex(6)
             log.exception("request %s failed, and so did its error page", request_id)
-            said = f"cannot answer: an error inside syncsrv (request {request_id}); the log of web has it\n"
-            return _plain(start, "500 Internal Server Error", said)
+            said = f"cannot answer: an error inside syncsrv (request {request_id}); the log of web has it"
+            return _plain(start, environ, 500, "internal", said)
 
 
 def unusable(environ: WSGIEnvironment) -> str:
@@ -78,7 +81,11 @@ def unusable(environ: WSGIEnvironment) -> str:
     return ""
 
 
-def _plain(start: Callable[..., object], status: str, text: str) -> Iterable[bytes]:
-    body = text.encode()
-    start(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))])
+def _plain(
+    start: Callable[..., object], environ: WSGIEnvironment, status: int, code: str, said: str
+) -> Iterable[bytes]:
+    body, kind = f"{said}\n".encode(), "text/plain; charset=utf-8"
+    if problem.is_for_programs(environ.get("PATH_INFO", "")):
+        body, kind = problem.as_json(problem.of_words(status, code, said)), problem.MEDIA_TYPE
+    start(f"{status} {HTTPStatus(status).phrase}", [("Content-Type", kind), ("Content-Length", str(len(body)))])
     return [body]

@@ -97,24 +97,28 @@ def of_http(error: HTTPException) -> Problem:
     """What Flask or Werkzeug refused; its own text is for browsers and may repeat what was sent."""
     status = error.code or 500
     code, detail, remedy = _HTTP.get(status, ("failed", "cannot answer the request", ""))
-    return Problem(TYPE + code, HTTPStatus(status).phrase, status, detail, code, remedy)
+    return of_words(status, code, detail, remedy)
 
 
 def of_bug(request_id: str) -> Problem:
     """A fault of ours, which the log of web has under ``request_id``."""
-    return Problem(
-        TYPE + "internal",
-        HTTPStatus.INTERNAL_SERVER_ERROR.phrase,
-        HTTPStatus.INTERNAL_SERVER_ERROR.value,
-        f"cannot answer: an error inside syncsrv (request {request_id})",
-        "internal",
-        f"look for {request_id} in the log of web and report it",
-    )
+    said = f"cannot answer: an error inside syncsrv (request {request_id})"
+    return of_words(500, "internal", said, f"look for {request_id} in the log of web and report it")
+
+
+def of_words(status: int, code: str, detail: str, remedy: str = "") -> Problem:
+    """What no exception stands for."""
+    return Problem(TYPE + code, HTTPStatus(status).phrase, status, detail, code, remedy)
+
+
+def as_json(problem: Problem) -> bytes:
+    """The body of a response."""
+    return codec.encode(Problem, problem)
 
 
 def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """The response; with its challenge where somebody must say who they are."""
-    response = Response(codec.encode(Problem, problem), problem.status, mimetype=MEDIA_TYPE)
+    response = Response(as_json(problem), problem.status, mimetype=MEDIA_TYPE)
     if problem.status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = 'Bearer realm="syncsrv"'
     response.headers.update(headers or {})

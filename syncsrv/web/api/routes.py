@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -9,7 +12,8 @@ from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from syncsrv.control import codec
-from syncsrv.control.shapes import JobStarted
+from syncsrv.control.errors import SlowDownError
+from syncsrv.control.shapes import JobRequest, JobStarted
 from syncsrv.control.shapes_page import FileReply, Session
 from syncsrv.version import __version__
 from syncsrv.web import access
@@ -17,6 +21,9 @@ from syncsrv.web.api import openapi, reading
 from syncsrv.web.api.table import OPERATIONS, PREFIX, Operation, VersionReply
 
 API_VERSION = "1"
+
+WAITING = 8
+"""So many clients may wait for jobs at once; the others are told to come again."""
 
 blueprint = Blueprint("api", __name__, url_prefix=PREFIX)
 
@@ -40,13 +47,31 @@ def _answer(operation: Operation, path: dict[str, str]) -> Response:
         return _json(operation, _version())
     if operation.streams:
         return _bytes(operation, asked)
-    reply = access.ask(operation.verb, asked, deadline_s=operation.deadline_s)
+    with _waiting(asked):
+        reply = access.ask(operation.verb, asked, deadline_s=operation.deadline_s)
     if isinstance(reply, Session):
         access.note(reply)
     response = _json(operation, operation.turn(reply) if operation.turn else reply)
     if isinstance(reply, JobStarted):
         response.headers["Location"] = f"{PREFIX}/jobs/{quote(reply.job, safe='')}"
     return response
+
+
+@contextmanager
+def _waiting(asked: object) -> Iterator[None]:
+    """Let only some wait in core at a time: each holds one of its workers, which the pages need too."""
+    if not isinstance(asked, JobRequest) or not asked.wait_s:
+        yield
+        return
+    slots: threading.BoundedSemaphore = current_app.extensions["syncsrv-waiting"]
+    if not slots.acquire(blocking=False):
+        raise SlowDownError(
+            f"cannot wait for job {asked.job}: {WAITING} requests wait for jobs already", "ask again, or without wait_s"
+        )
+    try:
+        yield
+    finally:
+        slots.release()
 
 
 def _sent(operation: Operation) -> object:
@@ -96,6 +121,7 @@ def document() -> Response:
 
 @blueprint.record
 def _describe(state: Any) -> None:
-    """Make the document once, while the process may still open files."""
+    """What an application holds; the document is made now, while the process may still open files."""
     app: Flask = state.app
+    app.extensions["syncsrv-waiting"] = threading.BoundedSemaphore(WAITING)
     app.extensions["syncsrv-openapi"] = openapi.as_json(OPERATIONS, app.config["SESSION_COOKIE_NAME"])

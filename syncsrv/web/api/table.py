@@ -25,7 +25,7 @@ from syncsrv.control.verbs import VERBS
 PREFIX = "/api/v1"
 
 WAIT_S = 25.0
-"""For so long may a client wait for a job's next step; it is answered earlier whenever there is news."""
+"""For so long may a client ask to wait for a job's next step; core may answer earlier, also without news."""
 
 PEER_S = 20.0
 """For an answer that may have to come from a peer; core gives the peer less."""
@@ -237,7 +237,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("rollback", "POST", "/rollback", "rollback", "Start a rollback of this node.", status=202),
     Operation("get-jobs", "GET", "/jobs", "status", "The jobs of this node.", reply=JobsReply, turn=_jobs),
     Operation(
-        *("get-job", "GET", "/jobs/{job}", "job", "One job; waits for steps after the first `after`."),
+        *("get-job", "GET", "/jobs/{job}", "job", "One job; waits for steps after the first `after`, or less."),
         deadline_s=WAIT_S + 10,
     ),
     Operation(

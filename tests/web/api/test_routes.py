@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,10 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from werkzeug.test import TestResponse
 
+from syncsrv.control.shapes import NodeResult
+from syncsrv.core.jobs import Job
 from syncsrv.web.api.problem import MEDIA_TYPE
+from syncsrv.web.api.routes import WAITING
 from tests.support.wait import until
 from tests.web.webkit import PASSWORD, ROLES, Browser, Site, site_of_one, site_of_pair
 
@@ -283,6 +288,39 @@ def test_wrong_passwords_are_slowed_down_with_the_time_to_wait(site: Site) -> No
             break
     assert (response.status_code, problem(response)["code"]) == (429, "slow-down")
     assert int(response.headers["Retry-After"]) >= 1
+
+
+def test_only_some_wait_at_once_and_pages_go_on(site: Site) -> None:
+    headers, over = token(site), threading.Event()
+
+    def work(_: Job) -> dict[str, NodeResult]:
+        over.wait(60)
+        return {}
+
+    job = site.node.core.jobs.start("sync", "alice", "fw1", work)
+    browser = site.browser("vera")
+    with ThreadPoolExecutor(WAITING) as pool:
+        waiting = [pool.submit(api, site, "GET", f"/jobs/{job.id}?wait_s=25", headers) for _ in range(WAITING)]
+        answers: list[TestResponse] = []
+
+        def told_to_come_again() -> bool:
+            answers.append(api(site, "GET", f"/jobs/{job.id}?wait_s=0.001", headers))
+            return answers[-1].status_code == 429
+
+        until(told_to_come_again, 10, "all places taken")
+        assert problem(answers[-1])["code"] == "slow-down"
+        assert answers[-1].headers["Retry-After"]
+        assert api(site, "GET", f"/jobs/{job.id}", headers).status_code == 200
+        assert browser.get("/").status_code == 200
+        over.set()
+        assert {one.result().status_code for one in waiting} == {200}
+    assert api(site, "GET", f"/jobs/{job.id}?wait_s=1", headers).status_code == 200
+
+
+def test_what_is_refused_before_everything_is_a_problem_too(shared: Site) -> None:
+    found = problem(api(shared, "GET", "/status", {"Host": "<script>"}))
+    assert found["code"] == "bad-request"
+    assert "script" not in found["detail"]
 
 
 def test_without_core_every_question_says_so(site: Site) -> None:

@@ -37,7 +37,7 @@ def diff(core: Core, request: DiffRequest) -> DiffReply:
     """Between two revisions, from one to what is live, or what Synchronize would bring to each backup.
 
     ``cached``: neither a peer nor the disk is looked at, since both may keep the asker waiting; a peer of which nothing
-    is known yet is left out.
+    is known yet is left out, unless it is asked for by name: then everything is new to it.
     """
     if not request.revs:
         return _bring(core, request)
@@ -100,7 +100,7 @@ def _bring(core: Core, request: DiffRequest) -> DiffReply:
             if request.nodes and name not in request.nodes:
                 continue
             base, age_s = main_of(core, name)
-            if base is None and request.cached:
+            if base is None and request.cached and not request.nodes:
                 continue
             applied = one.facts.applied if one.facts is not None else {}
             nodes[name] = _against(core, base, target, request, age_s, applied)

@@ -1,0 +1,431 @@
+"""Changes over a real core: what is shown, what is pressed, and what has moved in between."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+
+import pytest
+from werkzeug.test import TestResponse
+
+from syncsrv.control.shapes import DiffRequest, JobReply
+from tests.core.corekit import CLUSTER
+from tests.web.webkit import Browser, Site, site_of_one, site_of_pair
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with site_of_pair(tmp_path) as made:
+        yield made
+
+
+def put(site: Site, path: str, text: str, node: str = "fw1") -> None:
+    assert site.pair is not None
+    site.pair.nodes[node].put(path, text)
+
+
+def hear(site: Site) -> None:
+    """Both nodes know how the other is, and have its history."""
+    assert site.pair is not None
+    for node in site.pair.nodes.values():
+        node.core.record(via="watch")
+    for node in site.pair.nodes.values():
+        node.hear()
+        node.ask("diff", DiffRequest())
+
+
+@pytest.fixture
+def equal(site: Site) -> Site:
+    """Both nodes are equal."""
+    assert site.pair is not None
+    assert site.pair.sync().result == "done"
+    hear(site)
+    return site
+
+
+def fields(page: str) -> dict[str, list[str]]:
+    """What a browser would send, before a button is chosen: hidden fields and the ticks that are set."""
+    form = page[page.index('<form action="/changes" method="post"') :]
+    form = form[: form.index("</form>")]
+    sent: dict[str, list[str]] = {}
+    for tag in re.findall(r"<input[^>]*>", form):
+        kind = re.search(r'type="([^"]*)"', tag)
+        if kind and (kind[1] == "hidden" or (kind[1] == "checkbox" and " checked" in tag)):
+            name, value = re.search(r'name="([^"]*)"', tag), re.search(r'value="([^"]*)"', tag)
+            assert name
+            assert value
+            sent.setdefault(unescape(name[1]), []).append(unescape(value[1]))
+    sent.pop("csrf_token")
+    return sent
+
+
+def press(browser: Browser, page: str, do: str, **more: object) -> TestResponse:
+    return browser.post("/changes", {**fields(page), "do": do, "reason": "because", **more})
+
+
+def ended(site: Site, response: TestResponse) -> JobReply:
+    """The job that a button started."""
+    assert response.status_code == 303, response.get_data(as_text=True)
+    place = response.headers["Location"]
+    assert place.startswith("/jobs/")
+    assert site.pair is not None
+    return site.node.end(place.removeprefix("/jobs/"))
+
+
+def heading(page: str) -> str:
+    found = re.search(r"<h1[^>]*>(.*?)</h1>", page, re.S)
+    assert found
+    return unescape(re.sub("<[^>]*>", "", found[1]))
+
+
+def text_of(page: str) -> str:
+    return re.sub(r"\s+", " ", unescape(re.sub("<[^>]*>", "", page[page.index("<main") :])))
+
+
+def test_what_would_come_is_shown_and_brought(equal: Site) -> None:
+    assert equal.pair
+    (equal.pair.fw2.home / "running").touch()
+    equal.pair.fw2.core.read_services()
+    put(equal, "/etc/app/app.conf", "listen 443 ssl;\n")
+    put(equal, "/etc/app/new.conf", "new\n")
+    (equal.node.root / "etc/more.conf").unlink()
+    equal.node.core.record(via="watch")
+    equal.node.hear()
+    browser = equal.browser("oscar")
+    page = browser.text("/changes")
+    assert heading(page) == "Synchronize would bring 1 change to fw2"
+    said = text_of(page)
+    assert "From sync/000001, live on fw2, to what fw1 runs now, to be tagged sync/000002" in said
+    assert "3 files: 1 deleted, 1 added, 1 changed." in said
+    assert "1 file will be deleted on fw2 /etc/more.conf" in said
+    assert said.index("will be deleted") < said.index("/etc/app/new.conf"), "deletions first"
+    assert "Reload app" in said
+    assert "Synchronize fw2: 2 areas, 3 files" in said
+    job = ended(equal, press(browser, page, "sync"))
+    assert {name: one.result for name, one in job.nodes.items()} == {"fw2": "done"}
+    assert (job.tag, job.reason, job.requested_by) == ("sync/000002", "because", "oscar")
+    assert equal.pair
+    assert equal.pair.fw2.text("/etc/app/app.conf") == "listen 443 ssl;\n"
+    hear(equal)
+    page = browser.text("/changes")
+    assert heading(page) == "fw2 has everything that fw1 has"
+    assert 'aria-disabled="true"' in page
+    assert "Nothing differs" in page
+
+
+def test_the_first_look_shows_everything_as_new(site: Site) -> None:
+    page = site.browser("oscar").text("/changes")
+    assert "What fw2 has is not known here yet: everything is shown as new." in text_of(page)
+    assert "/etc/app/app.conf" in page
+    assert "4 added" in text_of(page)
+
+
+def test_only_the_ticked_areas_go(equal: Site) -> None:
+    put(equal, "/etc/app/app.conf", "two\n")
+    put(equal, "/etc/more.conf", "two\n")
+    browser = equal.browser("oscar")
+    page = browser.text("/changes")
+    kept = [name for name in fields(page)["area"] if name != "more"]
+    told = press(browser, page, "sync", area=kept)
+    assert told.status_code == 409, "the plan was for both"
+    page = told.get_data(as_text=True)
+    assert "You chose other areas than the plan was made for" in page
+    assert "because</textarea>" in page
+    assert "not in this plan" in page, "what is left out is said"
+    job = ended(equal, press(browser, page, "sync"))
+    assert job.nodes["fw2"].result == "done"
+    assert equal.pair
+    assert (equal.pair.fw2.text("/etc/app/app.conf"), equal.pair.fw2.text("/etc/more.conf")) == ("two\n", "more")
+
+
+def test_looking_at_another_choice_keeps_the_reason(equal: Site) -> None:
+    put(equal, "/etc/app/app.conf", "two\n")
+    put(equal, "/etc/more.conf", "two\n")
+    browser = equal.browser("oscar")
+    page = browser.text("/changes")
+    answer = press(browser, page, "look", area=["app"])
+    assert answer.status_code == 200
+    page = answer.get_data(as_text=True)
+    assert fields(page)["area"] == ["app"]
+    assert "because</textarea>" in page
+    assert "area=app" in page[: page.index("<form action")], "the other view keeps the choice"
+
+
+def test_a_plan_that_is_no_longer_so_is_shown_anew(equal: Site) -> None:
+    put(equal, "/etc/app/app.conf", "two\n")
+    browser = equal.browser("oscar")
+    page = browser.text("/changes")
+    put(equal, "/etc/more.conf", "meanwhile\n")
+    answer = press(browser, page, "sync")
+    assert answer.status_code == 409
+    page = answer.get_data(as_text=True)
+    said = text_of(page)
+    assert "The plan has changed since you saw it" in said
+    assert "2 files instead of 1" in said
+    assert "because</textarea>" in page
+    more = page[page.index('data-path="/etc/more.conf"') :]
+    assert "new since you looked" in more[: more.index("</summary>")]
+    app = page[page.index('data-path="/etc/app/app.conf"') :]
+    assert "new since you looked" not in app[: app.index("</summary>")]
+    assert equal.pair
+    assert equal.pair.fw2.text("/etc/app/app.conf") == "one", "nothing was done"
+    assert ended(equal, press(browser, page, "sync")).nodes["fw2"].result == "done"
+
+
+def test_of_two_tabs_the_second_is_told(equal: Site) -> None:
+    put(equal, "/etc/app/app.conf", "two\n")
+    browser = equal.browser("oscar")
+    first, second = browser.text("/changes"), browser.text("/changes")
+    assert ended(equal, press(browser, first, "sync")).nodes["fw2"].result == "done"
+    hear(equal)
+    answer = press(browser, second, "sync")
+    assert answer.status_code == 409
+    assert "The plan has changed since you saw it" in answer.get_data(as_text=True)
+
+
+def test_trying_changes_nothing_and_needs_no_reason(equal: Site) -> None:
+    put(equal, "/etc/app/app.conf", "two\n")
+    browser = equal.browser("oscar")
+    job = ended(equal, press(browser, browser.text("/changes"), "try", reason=""))
+    assert job.nodes["fw2"].result == "done"
+    assert equal.pair
+    assert equal.pair.fw2.text("/etc/app/app.conf") == "one"
+
+
+def test_synchronize_and_restart_all_restarts(equal: Site) -> None:
+    put(equal, "/etc/app/app.conf", "two\n")
+    browser = equal.browser("oscar")
+    job = ended(equal, press(browser, browser.text("/changes"), "restart-all"))
+    assert job.nodes["fw2"].result == "done"
+    assert any("restart" in step.name for _, step in job.steps)
+
+
+@pytest.fixture
+def asking(equal: Site) -> Site:
+    """A guard asks: what fw2 changed itself would be overwritten."""
+    put(equal, "/etc/app/app.conf", "mine\n", "fw2")
+    put(equal, "/etc/app/app.conf", "two\n")
+    hear(equal)
+    return equal
+
+
+def test_a_guard_that_was_not_ticked_stops_here(asking: Site) -> None:
+    browser = asking.browser("oscar")
+    page = browser.text("/changes")
+    assert "drift" in page
+    answer = press(browser, page, "sync")
+    assert answer.status_code == 409
+    page = answer.get_data(as_text=True)
+    assert "drift asks first" in text_of(page)
+    assert "force" not in fields(page), "never ticked by itself"
+    assert ended(asking, press(browser, page, "sync", force="drift")).nodes["fw2"].result == "done"
+    assert asking.pair
+    assert asking.pair.fw2.text("/etc/app/app.conf") == "two\n"
+
+
+def test_a_stale_plan_unticks_the_guards(asking: Site) -> None:
+    browser = asking.browser("oscar")
+    page = browser.text("/changes")
+    put(asking, "/etc/more.conf", "meanwhile\n")
+    answer = press(browser, page, "sync", force="drift")
+    assert answer.status_code == 409
+    page = answer.get_data(as_text=True)
+    assert "The plan has changed" in page
+    assert re.search(r'<input type="checkbox" name="force" value="drift">', page), "there, and not ticked"
+
+
+def test_what_needs_an_admin_is_dashed_for_others_and_typed_by_one(equal: Site) -> None:
+    assert equal.pair
+    file = equal.node.etc / "cluster.yaml"
+    file.write_text(file.read_text().replace("  more:", "  other: {paths: [/etc/other], check: [/bin/true]}\n  more:"))
+    equal.node.app.core.reload()
+    hear(equal)
+    page = equal.browser("oscar").text("/changes")
+    assert "commands" in text_of(page)
+    assert "Only an admin can go on in spite of commands." in text_of(page)
+    assert not re.search(r'<button[^>]*value="sync"', page)
+    admin = equal.browser("alice")
+    page = admin.text("/changes")
+    assert "Type commands to go on in spite of it" in page
+    assert press(admin, page, "sync", force="yes").status_code == 409
+    page = admin.text("/changes")
+    assert press(admin, page, "sync", force="commands").status_code == 303
+
+
+def test_a_viewer_reads_and_sees_why_not(equal: Site) -> None:
+    put(equal, "/etc/app/app.conf", "two\n")
+    browser = equal.browser("vera")
+    page = browser.text("/changes")
+    assert "Operators and admins synchronize; you are viewer." in page
+    assert not re.search(r'<button[^>]*value="(sync|restart-all|try|rollback)"', page)
+    assert "/etc/app/app.conf" in page
+    assert browser.text("/changes?area=app&do=look")
+    assert browser.post("/changes", {"do": "sync", "plan": "fw2 x", "area": "app", "shown": "app"}).status_code == 403
+
+
+def test_a_form_that_no_page_of_ours_made_does_nothing(equal: Site) -> None:
+    put(equal, "/etc/app/app.conf", "two\n")
+    browser = equal.browser("oscar")
+    sent = {**fields(browser.text("/changes")), "do": "sync"}
+    assert browser.client.post("/changes", data=sent).status_code == 400
+    assert browser.post("/changes", {**sent, "do": "explode"}).status_code == 400
+    assert browser.post("/changes", {**sent, "plan": "nonsense"}).status_code == 400
+    assert browser.post("/changes", {**sent, "plan": "fw2 forged"}).status_code == 409
+    assert equal.pair
+    assert equal.pair.fw2.text("/etc/app/app.conf") == "one"
+
+
+def test_both_views_and_the_one_that_is_remembered(equal: Site) -> None:
+    put(equal, "/etc/app/app.conf", "two\n")
+    browser = equal.browser("oscar")
+    assert '<table class="diff"' in browser.text("/changes")
+    assert '<table class="diff split"' in browser.text("/changes?view=split")
+    assert '<table class="diff split"' in browser.text("/changes"), "by the cookie"
+    assert '<table class="diff"' in browser.text("/changes?view=unified")
+
+
+HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e\n</td></table><img src=x onerror=alert(1)>\n{{ 7*7 }}\n" + "é" * 3000
+
+
+def test_hostile_names_and_contents_stay_text(equal: Site) -> None:
+    names = ["<img src=x>.conf", "a'b\"c&amp;.conf", "{{ 7*7 }}", "new\nline", "\u202egpj.exe", "-rf", "%2e%2e"]
+    for name in names:
+        put(equal, f"/etc/app/{name}", HOSTILE)
+    (equal.node.root / "etc/app").joinpath("x").symlink_to("<b>target</b>")
+    (equal.node.root / "etc/app/raw").write_bytes(b"\xff\xfe<i>\n")
+    browser = equal.browser("oscar")
+    for view in ("unified", "split"):
+        page = browser.text(f"/changes?view={view}")
+        main = page[page.index("<main") :]
+        tags = {tag.lower() for tag in re.findall(r"<([a-zA-Z][a-zA-Z0-9]*)", main)}
+        assert not tags & {"script", "img", "b2", "i"}, tags
+        assert "<b>target" not in main
+        assert "49" not in re.findall(r">\s*(49)\s*<", main)
+        assert "\u202e" not in main
+        assert "\x1b" not in main
+        assert "2,000" not in main
+        assert "1,000 more characters" in main
+        assert "target &lt;b&gt;target&lt;/b&gt;" in main
+    assert "Download" not in main
+
+
+def test_modes_binaries_and_large_files(equal: Site) -> None:
+    root = equal.node.root / "etc/app"
+    (root / "app.conf").chmod(0o600)
+    (root / "data").write_bytes(b"\0" * 100)
+    (root / "huge").write_text("line\n" * 300_000)
+    (root / "empty").write_text("")
+    (root / "folder").mkdir()
+    page = equal.browser("oscar").text("/changes")
+    said = text_of(page)
+    assert "mode changes" in said
+    assert "mode 0644 → 0600" in said
+    assert "Not text, so it is not shown line by line." in said
+    assert "1,500,000 bytes" in said
+    assert "Too large to be shown line by line." in said
+    assert "New empty file, 0644" in said
+    assert "New directory, 0755" in said
+    assert "&amp;download=1" in page
+
+
+def test_a_long_difference_is_asked_for_by_its_name(equal: Site) -> None:
+    put(equal, "/etc/app/long", "".join(f"{n}\n" for n in range(3000)))
+    browser = equal.browser("oscar")
+    page = browser.text("/changes")
+    assert "2,960 more lines" in page
+    more = re.search(r'href="([^"]*full=[^"]*)"', page)
+    assert more
+    assert ">2999</td>" in browser.text(unescape(more[1]).partition("#")[0])
+
+
+def test_a_peer_that_is_away_is_shown_as_last_known(equal: Site) -> None:
+    put(equal, "/etc/app/app.conf", "two\n")
+    assert equal.pair
+    equal.pair.away.add("fw2")
+    equal.node.links.close()
+    for _ in range(4):
+        equal.node.hear()
+    begin = time.monotonic()
+    page = equal.browser("oscar").text("/changes")
+    assert time.monotonic() - begin < 5, "no page waits for a peer"
+    assert "fw2 does not answer. What is shown of it is what was last known" in text_of(page)
+    assert "a sync asks it first" in page
+
+
+def test_nodes_and_areas_that_there_are_not(equal: Site) -> None:
+    browser = equal.browser("oscar")
+    assert "fw9" in browser.text("/changes?node=fw9", 404)
+    assert "nonsense" in browser.text("/changes?area=nonsense", 400)
+    assert browser.text("/changes?page=99999&full=/nothing&view=odd")
+    assert browser.text("/changes?page=-1")
+    assert browser.text("/changes?rollback=nonsense", 404)
+
+
+def test_a_node_alone_says_so(tmp_path: Path) -> None:
+    with site_of_one(tmp_path) as site:
+        assert "no other node to compare with" in site.browser("vera").text("/changes")
+
+
+def test_a_backup_shows_what_its_master_has_and_pulls_it(tmp_path: Path) -> None:
+    with site_of_pair(tmp_path, of="fw2") as site:
+        assert site.pair
+        assert site.pair.sync().result == "done"
+        put(site, "/etc/app/app.conf", "two\n")
+        site.pair.fw1.core.record(via="watch")
+        hear(site)
+        browser = site.browser("oscar")
+        page = browser.text("/changes")
+        assert "fw2" in heading(page)
+        assert "fw1" in text_of(page)
+
+
+def test_a_rollback_shows_the_way_back_and_goes_it(equal: Site) -> None:
+    core = equal.node.core
+    before = core.recorder.head()
+    put(equal, "/etc/app/app.conf", "two\n")
+    put(equal, "/etc/app/new.conf", "new\n")
+    core.record(via="watch")
+    browser = equal.browser("oscar")
+    page = browser.text(f"/changes?rollback={before}")
+    assert before
+    assert heading(page) == "Rolling back would change 2 files on fw1"
+    said = text_of(page)
+    assert "1 file will be deleted on fw1 /etc/app/new.conf" in said
+    assert f"Roll back fw1 to {before[:10]}" in said
+    assert "−removedtwo" in said.replace(" ", "")
+    assert "+addedone" in said.replace(" ", "")
+    put(equal, "/etc/more.conf", "meanwhile\n")
+    answer = press(browser, page, "rollback")
+    assert answer.status_code == 409
+    page = answer.get_data(as_text=True)
+    assert "The plan has changed since you saw it" in page
+    job = ended(equal, press(browser, page, "rollback"))
+    assert (job.kind, job.nodes["fw1"].result, job.reason) == ("rollback", "done", "because")
+    assert equal.node.text("/etc/app/app.conf") == "one"
+    page = browser.text(f"/changes?rollback={before}")
+    assert "runs what it ran at" in heading(page)
+    assert "Nothing differs: there is nothing to roll back." in page
+
+
+def test_twenty_thousand_files_are_paged(tmp_path: Path) -> None:
+    with site_of_pair(tmp_path, CLUSTER) as site:
+        folder = site.node.root / "etc/app/many"
+        folder.mkdir()
+        for number in range(20_000):
+            (folder / f"{number:05}.conf").write_text(f"listen {number};\n")
+        site.node.core.record(via="watch")
+        browser = site.browser("oscar")
+        begin = time.monotonic()
+        page = browser.text("/changes")
+        took = time.monotonic() - begin
+        assert "Files 1 to 50 of 20,005" in page
+        assert page.count('<details class="file"') == 50
+        assert re.search(r'<details class="file" id="f1" data-path="[^"]*">', page), "folded"
+        assert len(page) < 400_000
+        last = browser.text("/changes?page=401")
+        assert "Files 20,001 to 20,005 of 20,005" in last
+        assert "Previous 50" in last
+        assert took < 10, f"{took:.1f} s"

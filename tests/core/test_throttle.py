@@ -194,3 +194,34 @@ def test_no_wait_is_ever_longer_than_a_minute_and_taking_back_never_adds_one(gap
         bucket = counted(bucket, now)
         assert wait_s(bucket, now) <= LONGEST_S
         assert wait_s(uncounted(bucket), now) == 0.0
+
+
+ATTACKS = st.lists(
+    st.tuples(
+        st.sampled_from(["admin", "bob", "nobody"]),
+        st.sampled_from([HERE, THERE, "2001:db8::/64", "10.0.0.1", "10.0.0.2"]),
+        st.sampled_from(["", "", "theirs"]),
+        st.sampled_from([0.0, 0.1, 1.0, 30.0, 90.0, FORGET_S]),
+    ),
+    max_size=200,
+)
+
+
+@given(ATTACKS, ATTACKS)
+def test_whatever_others_do_who_knows_the_password_gets_in(
+    before: list[tuple[str, str, str, float]], meanwhile: list[tuple[str, str, str, float]]
+) -> None:
+    throttle, now = Throttle(), 0.0
+    for name, source, device, gap in before:
+        now += gap
+        wrong(throttle, now, name, source, device)
+    assert right(throttle, now, device="mine") == 0.0, "a known device at once"
+    own = "198.51.100.77"
+    waits = right(throttle, now, source=own)
+    assert waits <= LONGEST_S
+    due_at = now + waits
+    for name, source, device, gap in meanwhile:
+        now += gap
+        if now <= due_at:
+            wrong(throttle, now, name, source, device)
+    assert right(throttle, due_at, source=own) == 0.0, "a stranger after the time that was said"

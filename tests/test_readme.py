@@ -120,9 +120,10 @@ def test_every_guard_and_which_need_an_admin() -> None:
 
 def test_every_command() -> None:
     table = rows("## The daily commands")
-    words = {name.split()[0] for name in table} | {"remove", "passwd", "token"}
+    of_user = {"add", "list", "remove", "passwd", "token", "revoke"}
+    words = {name.split()[0] for name in table} | of_user
     assert set(COMMANDS) <= words
-    assert not {word for word in words if word.isalpha()} - set(COMMANDS) - {"add", "list", "remove", "passwd", "token"}
+    assert not {word for word in words if word.isalpha()} - set(COMMANDS) - of_user
 
 
 def test_the_two_commands_come_first() -> None:

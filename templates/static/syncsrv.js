@@ -213,5 +213,6 @@ if (byId("live") && document.querySelector("[data-live]")) byId("live").hidden =
 setTimeout(() => { loading = false; }, 0);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) { last = Math.max(last, Date.now() - LOST); poll(); } });
 setInterval(() => { tick(); connection(); }, 1000);
-setInterval(poll, EVERY);
+const pace = () => { const own = document.querySelector("[data-every]"); return own ? Number(own.dataset.every) : EVERY; };
+(function again() { setTimeout(() => { poll(); again(); }, pace()); })();
 tick();

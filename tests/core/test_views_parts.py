@@ -206,6 +206,9 @@ def test_a_reply_tells_of_so_much_text_and_no_more(node: Node) -> None:
 
 def test_what_is_known_is_enough_for_a_page_and_nobody_is_asked(pair: Pair) -> None:
     assert diff(pair.fw1, cached=True) == {}, "nothing is known of fw2 yet"
+    by_name = diff(pair.fw1, cached=True, nodes=("fw2",))["fw2"]
+    assert (by_name.base, {file.status for file in by_name.files}) == (None, {"added"})
+    assert diff(pair.fw1, cached=True, nodes=("fw9",)) == {}
     with pytest.raises(UnreachableError):
         diff(pair.fw2, cached=True)
     pair.sync()

@@ -26,7 +26,7 @@ from syncsrv.control.dispatch import Call
 from syncsrv.control.shapes_page import WebSetup, WebSetupRequest
 from syncsrv.core.certificate import Certificate, certificate_of_files, own_certificate
 from syncsrv.core.devices import derived
-from syncsrv.errors import SyncsrvError
+from syncsrv.errors import SyncsrvError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -68,13 +68,20 @@ class WebSetups:
     def setup(self, request: WebSetupRequest, call: Call) -> WebSetup:
         """What web needs and has not got.
 
+        Where web itself listens at an address that is part of the new one, or the other way round, no socket comes
+        along: it has to let its own go first, and ask anew.
+
         Raises:
             TlsError, PageListenError, UnwritableError: it cannot be given; what web has stays in use.
+            UsageError: what it says that it listens at is no address.
         """
+        _check_address(request.listening)
         with self._lock:
             try:
                 found = self._found()
-                if request.listening != found.listen:
+                if _in_the_way(request.listening, found.listen):
+                    self._let_go()
+                elif request.listening != found.listen:
                     call.reply_fds.append(os.dup(self._listening(found.listen).fileno()))
             except SyncsrvError as error:
                 if self._problem != str(error):
@@ -102,9 +109,12 @@ class WebSetups:
     def close(self) -> None:
         """Close our copy of the listening socket."""
         with self._lock:
-            if self._listener is not None:
-                self._listener[1].close()
-                self._listener = None
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._listener is not None:
+            self._listener[1].close()
+            self._listener = None
 
     def _found(self) -> WebSetup:
         config = self._config()
@@ -143,11 +153,9 @@ class WebSetups:
 
     def _listening(self, address: str) -> socket.socket:
         """The socket for this address; kept, so that nobody is turned away while web starts anew."""
-        if self._listener is not None:
-            if self._listener[0] == address:
-                return self._listener[1]
-            self._listener[1].close()
-            self._listener = None
+        if self._listener is not None and self._listener[0] == address:
+            return self._listener[1]
+        self._let_go()
         self._listener = (address, _listen(address))
         return self._listener[1]
 
@@ -171,6 +179,23 @@ def _names(config: Configuration) -> tuple[str, ...]:
     if not address.is_unspecified:
         names.append(str(address))
     return tuple(dict.fromkeys(names))
+
+
+def _check_address(written: str) -> None:
+    try:
+        split_listen(written or "127.0.0.1:1")
+    except ValueError as error:
+        raise UsageError(f"cannot take the address that web listens at: {error}") from error
+
+
+def _in_the_way(old: str, new: str) -> bool:
+    """Whether the kernel gives the new address only when nobody listens at the old one: 127.0.0.1 and 0.0.0.0."""
+    if not old or old == new:
+        return False
+    one, other = ((ipaddress.ip_address(host.partition("%")[0]), port) for host, port in map(split_listen, (old, new)))
+    return (one[0].version, one[1]) == (other[0].version, other[1]) and (
+        one[0].is_unspecified or other[0].is_unspecified
+    )
 
 
 def _listen(address: str) -> socket.socket:

@@ -24,7 +24,7 @@ from syncsrv.control.verbs import Door
 from syncsrv.core.certificate import TlsError
 from syncsrv.core.devices import page_secret
 from syncsrv.core.websetup import PageListenError
-from syncsrv.errors import SyncsrvError
+from syncsrv.errors import SyncsrvError, UsageError
 from tests.core.corekit import Node, single
 from tests.support.net import free_port
 
@@ -142,6 +142,29 @@ def test_another_address_and_no_tls_on_loopback_take_effect_at_the_next_question
     with socket.socket() as probe:
         host, port = before.listen.split(":")
         assert probe.connect_ex((host, int(port))) != 0, "nobody listens at the old address"
+
+
+@pytest.mark.parametrize(("old", "new"), [("127.0.0.1", "0.0.0.0"), ("0.0.0.0", "127.0.0.1"), ("[::1]", "[::]")])
+def test_an_address_that_holds_the_old_one_is_had_once_web_has_let_the_old_one_go(
+    node: Node, old: str, new: str
+) -> None:
+    port = free_port()
+    serve_at(node, f'{{listen: "{old}:{port}"}}')
+    before, handles = setup(node)
+    with socket.socket(fileno=handles[0]):
+        serve_at(node, f'{{listen: "{new}:{port}"}}')
+        after, none = setup(node, before.digest, before.listen)
+        assert (after.listen, none) == (f"{new}:{port}", [])
+    again, handles = setup(node)
+    assert again == after
+    os.close(handles[0])
+
+
+@pytest.mark.parametrize("listening", ["nonsense", "x:y:z", "localhost:1"])
+def test_what_web_says_that_is_no_address_is_refused(node: Node, listening: str) -> None:
+    serve_at(node, f'{{listen: "127.0.0.1:{free_port()}"}}')
+    with pytest.raises(UsageError):
+        setup(node, "", listening)
 
 
 def test_a_certificate_that_cannot_be_used_is_said_and_what_web_has_stays(node: Node, tmp_path: Path) -> None:

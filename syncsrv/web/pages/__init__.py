@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
-from syncsrv.web.pages import login, overview, services, standing
+from syncsrv.web.pages import audit, changes, history, jobs, login, overview, services, settings, standing
 
-BLUEPRINTS = (login.blueprint, overview.blueprint, services.blueprint, standing.blueprint)
+BLUEPRINTS = (
+    audit.blueprint,
+    changes.blueprint,
+    history.blueprint,
+    jobs.blueprint,
+    login.blueprint,
+    overview.blueprint,
+    services.blueprint,
+    settings.blueprint,
+    standing.blueprint,
+)

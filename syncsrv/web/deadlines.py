@@ -38,6 +38,11 @@ class Deadlines:
         with self._lock:
             self._armed.pop(sock, None)
 
+    def hurry(self) -> None:
+        """Whoever is still reading has read enough."""
+        with self._lock:
+            self._armed = {sock: (0.0 if how == socket.SHUT_RD else at, how) for sock, (at, how) in self._armed.items()}
+
     def _watch(self) -> None:
         while not self._over.wait(_EVERY_S):
             now = time.monotonic()

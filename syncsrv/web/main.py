@@ -32,7 +32,8 @@ from syncsrv.privilege import confine
 from syncsrv.web.app import create_app
 from syncsrv.web.assets import Assets
 from syncsrv.web.link import Link, received
-from syncsrv.web.server import WebServer, tls_context
+from syncsrv.web.server import WebServer
+from syncsrv.web.tls import tls_context
 from syncsrv.web.views import highlight
 
 log = logging.getLogger("syncsrv.web.main")  # also where this file is the program

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import socket
 import ssl
 import threading
@@ -24,7 +23,6 @@ from cheroot.connections import ConnectionManager
 from cheroot.makefile import MakeFile
 from cheroot.ssl import Adapter
 
-from syncsrv.errors import SyncsrvError
 from syncsrv.web.deadlines import Deadlines
 from syncsrv.web.fields import read_fields
 
@@ -65,51 +63,15 @@ class Limits:
     stop_s: int = 5
 
 
+GRACE_S = 1.0
+"""At the end, for connections that have said nothing yet."""
+
 _TLS_HANDSHAKE = b"\x16"
 _PLAIN = (
     "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
     "Content-Length: {}\r\n\r\n{}"
 )
 _SPEAKS_TLS = "cannot answer: this port speaks TLS only; open the same address with https:// instead of http://\n"
-
-
-class CertificateError(SyncsrvError):
-    """Certificate or key cannot be used."""
-
-    code = "certificate"
-
-    def __init__(self, why: str) -> None:
-        super().__init__(f"cannot use the certificate of the page: {why}", "correct web: {tls: …} in node.yaml")
-
-
-def tls_context(certificate: str, key: str) -> ssl.SSLContext:
-    """TLS 1.2 and newer, with forward secrecy only.
-
-    The library reads files only, so these go through one in memory, by its name in /proc: before the process is
-    confined, for afterwards it reaches no name at all.
-
-    Args:
-        certificate: PEM, with the chain where there is one.
-        key: PEM, not encrypted.
-
-    Raises:
-        CertificateError: they cannot be read, or do not belong together.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    context.set_alpn_protocols(["http/1.1"])
-    memory = os.memfd_create("tls", os.MFD_CLOEXEC)
-    try:
-        with os.fdopen(memory, "wb", closefd=False) as file:
-            file.write(f"{key.strip()}\n{certificate.strip()}\n".encode())
-        context.load_cert_chain(f"/proc/self/fd/{memory}", password="")  # else it would ask the terminal for one
-    except (OSError, ValueError) as error:
-        raise CertificateError((error.strerror if isinstance(error, OSError) else None) or str(error)) from None
-    finally:
-        os.close(memory)
-    return context
 
 
 class WebServer:
@@ -194,7 +156,7 @@ class _Connection(cheroot.HTTPConnection):
         self.refused = False
         self.heard = False
         self._shaken = not isinstance(sock, ssl.SSLSocket)
-        self.address = server.enter(sock)
+        self.address = server.enter(self, sock)
         super().__init__(server, sock, makefile)
 
     @property
@@ -210,6 +172,7 @@ class _Connection(cheroot.HTTPConnection):
             return (self._shaken or self._shake()) and bool(super().communicate())  # type: ignore[no-untyped-call]  # the stubs lack it
         finally:
             self.server.deadlines.off(self.socket)
+            self.server.answered(self)
 
     def close(self) -> None:
         self.server.leave(self)
@@ -305,6 +268,8 @@ class _Server(wsgi.Server):
         self.deadlines = Deadlines()
         self.ssl_adapter = _Tls(tls) if tls is not None else None
         self._lock = threading.Lock()
+        self._fewer = threading.Condition(self._lock)
+        self._new: set[_Connection] = set()
         self._addresses: Counter[str] = Counter()
 
     def prepare(self) -> None:
@@ -318,6 +283,13 @@ class _Server(wsgi.Server):
     def stop(self) -> None:
         if not self.ready:
             return
+        # What was accepted but not yet heard would be cut: whoever has just connected gets an answer first.
+        self._connections._selector.unregister(self.socket.fileno())  # type: ignore[attr-defined]  # the stubs lack it
+        self.ready = False  # no connection is kept after its answer
+        with self._lock:
+            self._fewer.wait_for(lambda: not self._new, GRACE_S)
+        self.deadlines.hurry()
+        self.ready = True
         self.bind_addr = ""  # else it knocks at its own address, and looks up that name in files
         super().stop()
         self.deadlines.stop()
@@ -336,7 +308,7 @@ class _Server(wsgi.Server):
         else:
             super().put_conn(conn)
 
-    def enter(self, sock: socket.socket) -> str:
+    def enter(self, conn: _Connection, sock: socket.socket) -> str:
         """The client's address, one connection of it counted.
 
         Raises:
@@ -354,13 +326,21 @@ class _Server(wsgi.Server):
             )
             if not many:
                 self._addresses[address] += 1
+                self._new.add(conn)
         if many:
             sock.close()
             raise ConnectionAbortedError(errno.ECONNABORTED, f"{address} has too many connections")
         return address
 
+    def answered(self, conn: _Connection) -> None:
+        """It is not new any more."""
+        with self._lock:
+            self._new.discard(conn)
+            self._fewer.notify_all()
+
     def leave(self, conn: _Connection) -> None:
         """Count it no more."""
+        self.answered(conn)
         with self._lock:
             address, conn.address = conn.address, ""
             if address:

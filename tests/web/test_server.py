@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import socket
 import ssl
 import threading
@@ -14,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from syncsrv.web.server import BODY_BYTES, HEAD_BYTES, CertificateError, Limits, WebServer, tls_context
+from syncsrv.web.server import BODY_BYTES, HEAD_BYTES, Limits, WebServer
+from syncsrv.web.tls import CertificateError, tls_context
 from tests.support.wait import until
 from tests.web.certificates import self_signed
 
@@ -307,6 +309,29 @@ def test_its_end_answers_what_is_under_way_and_takes_no_more() -> None:
         asking.join(10)
         ending.join(10)
         assert said == [(200, b"page")]
+
+
+def test_whoever_has_just_connected_gets_an_answer_at_the_end() -> None:
+    with site(tls=True) as made, made.raw() as sock:
+        until(lambda: open_connections(made.port) == 1, what="the server to accept it")
+        ending = threading.Thread(target=made.server.close)
+        ending.start()
+        until(lambda: not made.server._server.ready, what="the end to begin")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with context.wrap_socket(sock) as late:
+            late.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert answer(late) == (200, b"page")
+        ending.join(10)
+
+
+def open_connections(port: int) -> int:
+    """Accepted ones of ours, by their port."""
+    found = 0
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(fd))) as sock:
+            found += sock.getsockname()[1:2] == (port,) and bool(sock.getpeername())
+    return found
 
 
 def listens(port: int) -> bool:

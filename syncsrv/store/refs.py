@@ -65,6 +65,11 @@ class RefLockedError(SyncsrvError):
         self.path = path
 
 
+LONGEST_NAME = 1000
+LONGEST_PART = 250
+"""Bytes; a lock beside it has five more, and a file's name 255 at most."""
+
+
 class Refs:
     """Reading is for any thread; moving is for the one that holds the repository's writer lock.
 
@@ -233,6 +238,8 @@ class Refs:
     def _path(self, name: str) -> Path:
         if not name.startswith("refs/") or not check_ref_format(_dulwich_ref(name)):
             raise RefNameError(name, "Git does not allow it")
+        if len(name) > LONGEST_NAME or any(len(os.fsencode(part)) > LONGEST_PART for part in name.split("/")):
+            raise RefNameError(name[:LONGEST_PART], "it is too long to be a file's name")
         return self._repository / name
 
 

@@ -12,6 +12,8 @@ from syncsrv.store.objects import Objects
 from syncsrv.store.refs import RefNameError
 
 SHORTEST = 4
+LONGEST_SHOWN = 80
+"""Characters of what was asked for that an error repeats."""
 _FOLDERS = ("", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/")
 """Where a name is looked for, in Git's order."""
 
@@ -26,7 +28,8 @@ class UnknownRevisionError(UsageError):
     code = "unknown-revision"
 
     def __init__(self, text: str, why: str = "there is none of that name") -> None:
-        super().__init__(f"cannot find the commit {text!r}: {why}", "`syncsrv log` lists them")
+        shown = text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+        super().__init__(f"cannot find the commit {shown!r}: {why}", "`syncsrv log` lists them")
         self.text = text
 
 

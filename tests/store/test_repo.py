@@ -183,6 +183,8 @@ def test_what_people_type_is_resolved_as_git_does(store: Store) -> None:
         ("12345678", "no commit's id"),
         ("abc", "none of that name"),
         ("\0", "none of that name"),
+        ("x" * 3000, "none of that name"),
+        ("é" * 150, "none of that name"),
     ],
 )
 def test_what_means_nothing_is_a_sentence(store: Store, text: str, why: str) -> None:

@@ -66,6 +66,8 @@ function same(a, b) {
 function take(html) {
   const fresh = new DOMParser().parseFromString(html, "text/html");
   const found = new Map(all("[data-live]", fresh).map((part) => [part.dataset.live, part]));
+  // told apart before anything moves from there to here
+  const grow = all("[data-grow]").map((part) => [part, [...(fresh.getElementById(part.id) || part).children].slice(part.children.length)]);
   let left = false;
   for (const part of all("[data-live]")) {
     const other = found.get(part.dataset.live);
@@ -74,10 +76,7 @@ function take(html) {
     if ("announce" in part.dataset) announce(part, other);
     part.replaceWith(document.adoptNode(other));
   }
-  const grow = all("[data-grow]").map((part) => [part, fresh.getElementById(part.id)]);
-  for (const [part, other] of grow) {
-    if (other) for (const child of [...other.children].slice(part.children.length)) part.append(document.adoptNode(child));
-  }
+  for (const [part, more] of grow) for (const child of more) part.append(document.adoptNode(child));
   document.title = fresh.title;
   if (byId("made") && fresh.getElementById("made")) lastClock = byId("made").textContent = fresh.getElementById("made").textContent;
   if (left) tag = null;

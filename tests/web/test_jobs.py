@@ -50,10 +50,10 @@ def test_a_running_job_shows_its_steps_and_what_is_to_come(site: Site) -> None:
     page = browser.text(f"/jobs/{job.id}")
     assert heading(page) == "Synchronizing fw2"
     assert "“why &lt;b&gt;”" in page
-    assert page.count("<b>fetch</b>") == 1, "its end stands where its beginning stood"
+    assert page.count("<b>Fetch</b>") == 1, "its end stands where its beginning stood"
     assert '<li class="todo now" data-live="step-2">' in page
     assert "Step 2 of about 13" in page
-    assert page.index("<b>verify</b>") < page.index("<b>Record what is live</b>") < page.index("Known good")
+    assert page.index("<b>Verify</b>") < page.index("<b>Record what is live</b>") < page.index("Known good")
     assert "alice, from 192.0.2.9" in page
     assert '<noscript><meta http-equiv="refresh" content="3"></noscript>' in page
     assert 'data-every="1000"' in page
@@ -116,9 +116,9 @@ def test_what_was_put_back_refused_or_out_of_reach_says_what_to_do(site: Site) -
     pair.fw1.put("/etc/app/app.conf", "BROKEN")
     page = browser.text(f"/jobs/{synced(site)}")
     assert heading(page) == "The sync failed on fw2; everything was put back."
-    failed = page[page.index("<b>reload app</b>") :]
+    failed = page[page.index("<b>Reload app</b>") :]
     assert "What to do:</b> correct what the service complains of" in failed[: failed.index("</li>")]
-    assert page.index("<b>put back</b>") < page.index("<b>Read again</b>")
+    assert page.index("<b>Put back</b>") < page.index("<b>Read again</b>")
     assert '<details class="out" open' in page
     pair.fw1.put("/etc/app/app.conf", "good")
     synced(site)

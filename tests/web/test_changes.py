@@ -86,7 +86,7 @@ def text_of(page: str) -> str:
 
 
 def test_what_would_come_is_shown_and_brought(equal: Site) -> None:
-    assert equal.pair
+    assert equal.pair is not None
     (equal.pair.fw2.home / "running").touch()
     equal.pair.fw2.core.read_services()
     put(equal, "/etc/app/app.conf", "listen 443 ssl;\n")
@@ -107,7 +107,7 @@ def test_what_would_come_is_shown_and_brought(equal: Site) -> None:
     job = ended(equal, press(browser, page, "sync"))
     assert {name: one.result for name, one in job.nodes.items()} == {"fw2": "done"}
     assert (job.tag, job.reason, job.requested_by) == ("sync/000002", "because", "oscar")
-    assert equal.pair
+    assert equal.pair is not None
     assert equal.pair.fw2.text("/etc/app/app.conf") == "listen 443 ssl;\n"
     hear(equal)
     page = browser.text("/changes")
@@ -137,7 +137,7 @@ def test_only_the_ticked_areas_go(equal: Site) -> None:
     assert "not in this plan" in page, "what is left out is said"
     job = ended(equal, press(browser, page, "sync"))
     assert job.nodes["fw2"].result == "done"
-    assert equal.pair
+    assert equal.pair is not None
     assert (equal.pair.fw2.text("/etc/app/app.conf"), equal.pair.fw2.text("/etc/more.conf")) == ("two\n", "more")
 
 
@@ -170,7 +170,7 @@ def test_a_plan_that_is_no_longer_so_is_shown_anew(equal: Site) -> None:
     assert "new since you looked" in more[: more.index("</summary>")]
     app = page[page.index('data-path="/etc/app/app.conf"') :]
     assert "new since you looked" not in app[: app.index("</summary>")]
-    assert equal.pair
+    assert equal.pair is not None
     assert equal.pair.fw2.text("/etc/app/app.conf") == "one", "nothing was done"
     assert ended(equal, press(browser, page, "sync")).nodes["fw2"].result == "done"
 
@@ -191,7 +191,7 @@ def test_trying_changes_nothing_and_needs_no_reason(equal: Site) -> None:
     browser = equal.browser("oscar")
     job = ended(equal, press(browser, browser.text("/changes"), "try", reason=""))
     assert job.nodes["fw2"].result == "done"
-    assert equal.pair
+    assert equal.pair is not None
     assert equal.pair.fw2.text("/etc/app/app.conf") == "one"
 
 
@@ -222,7 +222,7 @@ def test_a_guard_that_was_not_ticked_stops_here(asking: Site) -> None:
     assert "drift asks first" in text_of(page)
     assert "force" not in fields(page), "never ticked by itself"
     assert ended(asking, press(browser, page, "sync", force="drift")).nodes["fw2"].result == "done"
-    assert asking.pair
+    assert asking.pair is not None
     assert asking.pair.fw2.text("/etc/app/app.conf") == "two\n"
 
 
@@ -238,7 +238,7 @@ def test_a_stale_plan_unticks_the_guards(asking: Site) -> None:
 
 
 def test_what_needs_an_admin_is_dashed_for_others_and_typed_by_one(equal: Site) -> None:
-    assert equal.pair
+    assert equal.pair is not None
     file = equal.node.etc / "cluster.yaml"
     file.write_text(file.read_text().replace("  more:", "  other: {paths: [/etc/other], check: [/bin/true]}\n  more:"))
     equal.node.app.core.reload()
@@ -274,7 +274,7 @@ def test_a_form_that_no_page_of_ours_made_does_nothing(equal: Site) -> None:
     assert browser.post("/changes", {**sent, "do": "explode"}).status_code == 400
     assert browser.post("/changes", {**sent, "plan": "nonsense"}).status_code == 400
     assert browser.post("/changes", {**sent, "plan": "fw2 forged"}).status_code == 409
-    assert equal.pair
+    assert equal.pair is not None
     assert equal.pair.fw2.text("/etc/app/app.conf") == "one"
 
 
@@ -343,7 +343,7 @@ def test_a_long_difference_is_asked_for_by_its_name(equal: Site) -> None:
 
 def test_a_peer_that_is_away_is_shown_as_last_known(equal: Site) -> None:
     put(equal, "/etc/app/app.conf", "two\n")
-    assert equal.pair
+    assert equal.pair is not None
     equal.pair.away.add("fw2")
     equal.node.links.close()
     for _ in range(4):
@@ -371,7 +371,7 @@ def test_a_node_alone_says_so(tmp_path: Path) -> None:
 
 def test_a_backup_shows_what_its_master_has_and_pulls_it(tmp_path: Path) -> None:
     with site_of_pair(tmp_path, of="fw2") as site:
-        assert site.pair
+        assert site.pair is not None
         assert site.pair.sync().result == "done"
         put(site, "/etc/app/app.conf", "two\n")
         site.pair.fw1.core.record(via="watch")

@@ -28,7 +28,7 @@ from syncsrv.web.access import needs
 from syncsrv.web.colours import colours
 from syncsrv.web.failures import status_of
 from syncsrv.web.views import changes as views
-from syncsrv.web.views.filediff import FileView, Manner, history_link, shown
+from syncsrv.web.views.filediff import Badge, FileView, Manner, history_link, shown
 from syncsrv.web.views.pager import Pager, pager
 
 blueprint = Blueprint("changes", __name__)
@@ -282,9 +282,9 @@ def _files(asked: Asked, preview: NodePreview, nodes: tuple[str, ...], seen: vie
 
 def _marked(view: FileView, one: FileChange, areas: set[str], new: frozenset[str]) -> FileView:
     if one.path in new:
-        return replace(view, badges=("new since you looked", *view.badges), open=True)
+        return replace(view, badges=(Badge("new since you looked", "todo"), *view.badges), open=True)
     if one.area not in areas:
-        return replace(view, badges=("not in this plan", *view.badges), open=False)
+        return replace(view, badges=(Badge("not in this plan"), *view.badges), open=False)
     return view
 
 

@@ -39,7 +39,6 @@ Colours: TypeAlias = Callable[[str, str, str], Sequence[Runs]]
 """Path, whole text and id of its content to the colours of each line."""
 
 _SIGNS = {"added": ("a", "+", "added"), "removed": ("d", "−", "deleted")}
-_BADGES = {"mode": "mode changes", "owner": "owner changes", "xattr": "extended attributes change"}
 
 
 def plain(path: str, text: str, blob: str) -> Sequence[Runs]:
@@ -111,6 +110,14 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
+class Badge:
+    """Two words beside a path; ``kind``: warn, todo or off."""
+
+    text: str
+    kind: str = "off"
+
+
+@dataclass(frozen=True, slots=True)
 class FileView:
     """One file.
 
@@ -138,7 +145,7 @@ class FileView:
     word: str
     added: int | None
     removed: int | None
-    badges: tuple[str, ...]
+    badges: tuple[Badge, ...]
     facts: tuple[str, ...]
     note: str
     sides: tuple[Side, ...]
@@ -256,20 +263,21 @@ def _head(one: FileChange, hunk: Hunk) -> str:
     return f"@@ {hunk.new_start},{hunk.new_size} @@ {visible(hunk.heading)}".rstrip()
 
 
-def _badges(one: FileChange) -> tuple[str, ...]:
-    found = []
+def _badges(one: FileChange) -> tuple[Badge, ...]:
     old, new = _kinds(one)
-    if one.status == "type":
-        found.append("another type")
-    if one.old_mode and one.new_mode and one.old_mode != one.new_mode and one.status != "type":
-        found.append(_BADGES["mode"])
-    if one.old_owner and one.new_owner and one.old_owner != one.new_owner:
-        found.append(_BADGES["owner"])
-    if one.status == "xattr":
-        found.append(_BADGES["xattr"])
-    found += [word for word, true in (("binary", one.binary), ("large", one.large)) if true]
-    found += [kind for kind in ("link", "directory") if kind in (new or old,)]
-    return tuple(found)
+    other_type = one.status == "type"
+    mode = bool(one.old_mode and one.new_mode and one.old_mode != one.new_mode) and not other_type
+    owner = bool(one.old_owner and one.new_owner and one.old_owner != one.new_owner)
+    found = (
+        (Badge("another type", "warn"), other_type),
+        (Badge("mode changes", "warn"), mode),
+        (Badge("owner changes", "warn"), owner),
+        (Badge("extended attributes change", "warn"), one.status == "xattr"),
+        (Badge("binary"), one.binary),
+        (Badge("large"), one.large),
+        (Badge(new or old), (new or old) in {"link", "directory"}),
+    )
+    return tuple(badge for badge, holds in found if holds)
 
 
 def _facts(one: FileChange) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from syncsrv.clock import SystemClock
 from syncsrv.control.shapes import FileChange
 from syncsrv.web.assets import Assets
 from syncsrv.web.views.difflines import Line
-from syncsrv.web.views.filediff import FileView, Manner, history_link, shown
+from syncsrv.web.views.filediff import Badge, FileView, Manner, history_link, shown
 from syncsrv.web.views.highlight import Allowance, Highlighter
 from syncsrv.web.views.linehtml import line_html, visible
 from syncsrv.web.views.times import duration
@@ -138,7 +138,7 @@ def test_a_mode_and_an_owner_are_said_in_badge_and_line() -> None:
             new_text="a\n",
         )
     )
-    assert view.badges == ("mode changes", "owner changes")
+    assert view.badges == (Badge("mode changes", "warn"), Badge("owner changes", "warn"))
     assert view.facts == ("mode 0644 → 0640", "owner root:root → root:www-data")
     assert view.note == "The text is the same."
     assert "Only what stands above changes" in one(change(status="xattr")).note
@@ -174,12 +174,12 @@ def test_links_directories_and_types() -> None:
     moved = one(
         change(old_kind="link", new_kind="link", old_text="../a", new_text="../b", old_mode="0777", new_mode="0777")
     )
-    assert (moved.facts, moved.badges, moved.hunks) == (("target ../a → ../b",), ("link",), ())
+    assert (moved.facts, moved.badges, moved.hunks) == (("target ../a → ../b",), (Badge("link"),), ())
     made = one(change(status="added", new_kind="directory", new_mode="0755", new_owner="root:root"))
     assert (made.note, made.href) == ("New directory, 0755 root:root.", "")
     other = one(change(status="type", new_kind="link", new_text="../b", new_mode="0777"))
     assert "file → link" in other.facts
-    assert "another type" in other.badges
+    assert Badge("another type", "warn") in other.badges
 
 
 def test_a_long_difference_is_folded_and_begins() -> None:

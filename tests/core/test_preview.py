@@ -73,8 +73,12 @@ def counts(shown: NodePreview) -> tuple[int, int, int]:
 
 def planned(said: str) -> tuple[int, int, int]:
     """The same from the words of a run's plan."""
-    added, changed, deleted = (re.search(rf"(\d+) {word}", said) for word in ("added", "changed", "deleted"))
-    return tuple(int(found[1]) if found else 0 for found in (added, changed, deleted))  # type: ignore[return-value]
+
+    def number(word: str) -> int:
+        found = re.search(rf"(\d+) {word}", said)
+        return int(found[1]) if found else 0
+
+    return number("added"), number("changed"), number("deleted")
 
 
 def first(pair: Pair) -> dict[str, object]:

@@ -9,7 +9,9 @@ from html import unescape
 import pytest
 
 from syncsrv.control.shapes import JobRequest, NodeResult, ServicesRequest, Step, SyncRequest
+from syncsrv.core.audit import MOST
 from syncsrv.core.jobs import Job, Jobs
+from syncsrv.web.pages.jobs import RECEIPTS
 from tests.support.wait import until
 from tests.web.webkit import Browser, Site
 
@@ -188,6 +190,7 @@ def test_older_jobs_are_on_further_pages(lone: Site) -> None:
     newest = lone.node.core.store.ref("refs/syncsrv/audit")
     assert browser.text(f"/jobs?before={newest}").count("Starting app on fw1") == 2
     assert browser.get("/jobs?before=nothing").status_code == 404
+    assert RECEIPTS <= MOST
 
 
 def test_nothing_changed_is_not_sent_again_to_a_page_that_polls(site: Site) -> None:

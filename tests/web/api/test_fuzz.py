@@ -107,7 +107,7 @@ def schema_of(site: Site) -> Any:
 
 @pytest.mark.parametrize("one", OPERATIONS, ids=lambda one: one.name)
 def test_no_request_is_answered_otherwise_than_described(asked: Asked, one: Operation) -> None:
-    ask(asked, one, 12 if may(asked.role, one.power) else 2)
+    ask(asked, one, 8 if may(asked.role, one.power) else 2)
 
 
 @pytest.mark.long

@@ -344,7 +344,7 @@ class Schedule(_Shape):
 
     do: Literal["sync"]
     cron: Annotated[StrictStr, _checked(cron.parse_cron)]
-    soak_s: Seconds = Field(default=0, alias="soak")
+    soak_s: Seconds = Field(default=0.0, alias="soak")
     owner: Text
 
 

@@ -3,7 +3,7 @@
 Only the role master runs them, in the name of the schedule's owner and with an operator's rights. They are off until
 an admin turns them on on this node; what was turned on is known by its content, so that a changed schedule is off
 again, and so is one that was gone in between. A schedule never forces a guard, and never makes a backup's first sync,
-whose preview a person has to see.
+whose preview a person has to see; and it leaves alone what was taken back on the master before it was due.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 
 from syncsrv.clock import rfc3339
 from syncsrv.config.cron import parse_cron
@@ -27,10 +28,13 @@ from syncsrv.core.parts import Core
 from syncsrv.core.receipts import act_receipt
 from syncsrv.core.switches import Switch
 from syncsrv.errors import RefusedError, SyncsrvError, UsageError
-from syncsrv.plan.soak import Standing, hindrance
+from syncsrv.plan.soak import Standing, hindrance, taken_back
 from syncsrv.plan.words import listed
+from syncsrv.store.commits import CommitInfo
 
 FOLLOW_S = 0.5
+LOOKED_BACK = 200
+"""Earlier states of main that count when one of them has come back."""
 GOOD = {"done", "unchanged"}
 
 
@@ -118,13 +122,18 @@ def _run(core: Core, schedule: Schedule) -> str:
     if why is not None:
         raise HinderedError(f"cannot synchronize by schedule: {why.reason}", why.remedy)
     soaked = f"has soaked for {show_duration(schedule.soak_s)}"
-    passed: set[str] = set()
-    commit = core.soak.newest(_line(core, passed), schedule.soak_s)
+    passed: dict[str, CommitInfo] = {}
+    line = _line(core, passed)
+    commit = core.soak.newest((info.id for info in line), schedule.soak_s)
     if commit is None:
         return f"nothing to do: nothing on main {soaked} yet"
     tags, _ = core.tags_here()
-    if tags and tags[-1].commit in passed - {commit}:
+    newer = [info for info in passed.values() if info.id != commit]
+    if tags and any(tags[-1].commit == info.id for info in newer):
         return f"nothing to do: {tags[-1].name} is newer than what {soaked}"
+    before = {info.tree for info in islice(line, LOOKED_BACK)} - {passed[commit].tree}
+    if taken_back([(info.tree, info.via) for info in newer], before):
+        return f"nothing to do: {commit[:10]} {soaked}, but was taken back since by what has not"
     nodes, waiting = _backups(core)
     if not nodes:
         raise HinderedError(
@@ -161,11 +170,12 @@ def standing(core: Core, schedule: Schedule, *, busy: bool) -> Standing:
     )
 
 
-def _line(core: Core, passed: set[str]) -> Iterator[str]:
+def _line(core: Core, passed: dict[str, CommitInfo]) -> Iterator[CommitInfo]:
+    """Main, newest first; whatever was read of it is in ``passed``."""
     head = core.recorder.head()
     for info in core.store.first_parents(head) if head is not None else ():
-        passed.add(info.id)
-        yield info.id
+        passed[info.id] = info
+        yield info
 
 
 def _backups(core: Core) -> tuple[tuple[str, ...], tuple[str, ...]]:

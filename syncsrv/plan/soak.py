@@ -6,12 +6,15 @@ commit was on main before it, so it is enough to know since when some of them ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from syncsrv.config.model import Power, Role, Schedule
 from syncsrv.plan.verdict import Sentence
 from syncsrv.plan.words import listed
+
+ROLLBACK = "rollback"
+"""The way of a commit that restores an earlier one."""
 
 SEEN_MOST = 2000
 """Commits whose time is kept: of older ones only every other, which makes what lies between look younger."""
@@ -35,6 +38,16 @@ def newest_soaked(line: Iterable[str], seen: Mapping[str, float], now: float, so
         if not left:
             break
     return None
+
+
+def taken_back(newer: Iterable[tuple[str, str]], before: Collection[str]) -> bool:
+    """Whether what has soaked was undone since, by something that has not soaked yet.
+
+    Args:
+        newer: tree and way (``via``) of each commit after it.
+        before: the trees that were there before it.
+    """
+    return any(via == ROLLBACK or tree in before for tree, via in newer)
 
 
 def with_seen(seen: Mapping[str, float], commit: str, now: float) -> dict[str, float]:

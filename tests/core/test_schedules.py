@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from syncsrv.config.model import Role
-from syncsrv.control.shapes import SyncRequest
+from syncsrv.control.shapes import RollbackRequest, SyncRequest
 from syncsrv.control.shapes_page import ScheduleInfo, ScheduleSetRequest, SchedulesReply
 from syncsrv.core import schedules
 from syncsrv.core.schedules import ChangedScheduleError, HinderedError, NotSynchronizedError, UnknownScheduleError
@@ -178,6 +178,25 @@ def test_what_a_person_tagged_is_never_followed_by_something_older(pair: Pair, c
     pair.sync()
     assert fire(pair.fw1) == "nothing to do: sync/000001 is newer than what has soaked for 1h"
     assert pair.fw2.text("/etc/app/app.conf") == "two"
+
+
+def test_what_was_taken_back_before_it_was_due_stays_on_the_master(pair: Pair, clock: Moved) -> None:
+    pair.sync()
+    clock.at += HOUR_S
+    bad = edit(pair, "bad")
+    clock.at += HOUR_S
+    edit(pair, "one")  # by hand, as it was
+    assert fire(pair.fw1) == f"nothing to do: {bad[:10]} has soaked for 1h, but was taken back since by what has not"
+    assert pair.fw2.text("/etc/app/app.conf") == "one"
+    clock.at += HOUR_S
+    assert fire(pair.fw1).startswith("sync/000002: fw2 ")
+    worse = edit(pair, "worse")
+    edit(pair, "worse still")
+    clock.at += HOUR_S
+    pair.fw1.do("rollback", RollbackRequest(worse, reason="it was better"))
+    pair.fw1.core.record(via="watch")
+    assert "was taken back since by what has not" in fire(pair.fw1)
+    assert pair.fw2.text("/etc/app/app.conf") == "one"
 
 
 def test_nothing_soaked_is_said(pair: Pair, clock: Moved) -> None:

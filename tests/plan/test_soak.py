@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from syncsrv.config.model import Power, Role, Schedule
-from syncsrv.plan.soak import SEEN_MOST, Standing, hindrance, newest_soaked, with_seen
+from syncsrv.plan.soak import SEEN_MOST, Standing, hindrance, newest_soaked, taken_back, with_seen
 
 LINE = ("c3", "c2", "c1", "c0")
 SEEN = {"c1": 100.0, "c2": 200.0, "c3": 300.0}
@@ -69,6 +69,13 @@ def test_what_is_forgotten_only_makes_younger() -> None:
         kept, known = newest_soaked(line, seen, now, soak_s), newest_soaked(line, everything, now, soak_s)
         assert known is not None
         assert kept is None or line.index(kept) >= line.index(known)
+
+
+def test_what_was_undone_since_is_taken_back() -> None:
+    assert not taken_back([], {"t0"})
+    assert not taken_back([("t2", "watch"), ("t3", "cli")], {"t0"})
+    assert taken_back([("t2", "watch"), ("t3", "rollback")], {"t0"})
+    assert taken_back([("t0", "watch")], {"t0"})
 
 
 def test_a_schedule_runs_on_a_master_whose_user_may() -> None:

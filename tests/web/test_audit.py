@@ -9,6 +9,7 @@ import pytest
 from syncsrv.control.shapes import SyncRequest
 from syncsrv.store.receipts import append_receipt
 from syncsrv.store.signing import Signer, generate_key
+from syncsrv.web.pages.audit import A_PAGE
 from tests.web.webkit import Browser, Site, site_on
 
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -79,7 +80,7 @@ def test_it_is_filtered_and_says_what_was_asked_for(lone: Site, vera: Browser) -
 
 
 def test_older_ones_are_a_page_further_and_keep_the_filter(lone: Site, vera: Browser) -> None:
-    commits = [record(lone, number, requested_by="pat") for number in range(51)]
+    commits = [record(lone, number, requested_by="pat") for number in range(A_PAGE + 1)]
     text = vera.text("/audit?person=pat")
     assert f'href="/audit?person=pat&amp;before={commits[1]}"' in text
     assert commits[0] not in text

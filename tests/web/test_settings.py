@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from syncsrv.core import upkeep
+from syncsrv.web.pages.settings import DONE
 from tests.core.corekit import CLUSTER, key_of
 from tests.web.webkit import PASSWORD, Site, site_of_one
 
@@ -69,7 +70,7 @@ def test_what_the_clock_does_is_shown_to_everybody_and_switched_by_admins(one: S
     answer = admin.post("/settings/schedule", form)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/settings?done=schedule#schedules")
     text = admin.text("/settings?done=schedule")
-    assert "The schedule is switched." in text
+    assert DONE["schedule"] in text
     assert "Turn off sync 1" in text
     assert len(one.node.core.switches.now()) == 1
     assert admin.post("/settings/schedule", {**form, "do": "off"}).status_code == 303
@@ -84,11 +85,11 @@ def test_a_schedule_that_is_another_one_by_now_is_not_switched(one: Site) -> Non
     one.node.core.record(via="watch")
     answer = admin.post("/settings/schedule", form)
     assert answer.status_code == 409
-    assert "cannot switch sync 1: cluster.yaml has been changed since it was shown" in answer.get_data(as_text=True)
+    assert "Cannot switch sync 1: cluster.yaml has been changed since it was shown" in answer.get_data(as_text=True)
     assert one.node.core.switches.now() == {}
     gone = admin.post("/settings/schedule", {**form, "name": "sync 9"})
     assert gone.status_code == 404
-    assert "cannot find schedule sync 9" in gone.get_data(as_text=True)
+    assert "Cannot find schedule sync 9" in gone.get_data(as_text=True)
 
 
 def test_ones_own_password(fresh: Site) -> None:
@@ -107,7 +108,7 @@ def test_a_password_that_is_not_taken_says_why_beside_the_form(fresh: Site) -> N
     for form, why in (
         ({"old": "wrong one here", "new": OTHER, "again": OTHER}, "the old one is wrong"),
         ({"old": PASSWORD, "new": OTHER, "again": "yet another"}, "the two that were typed differ"),
-        ({"old": PASSWORD, "new": "tiny-pw", "again": "tiny-pw"}, "cannot set the password"),
+        ({"old": PASSWORD, "new": "tiny-pw", "again": "tiny-pw"}, "Cannot set the password"),
     ):
         answer = browser.post("/settings/password", form)
         text = answer.get_data(as_text=True)
@@ -147,7 +148,7 @@ def test_what_was_typed_is_kept_but_no_password(fresh: Site) -> None:
     answer = fresh.browser("alice").post("/settings/users", form)
     text = answer.get_data(as_text=True)
     assert answer.status_code == 400
-    assert "cannot add user &#39;Bob &lt;b&gt;&#39;" in text
+    assert "Cannot add user &#39;Bob &lt;b&gt;&#39;" in text
     assert 'name="name" value="Bob &lt;b&gt;"' in text
     assert "<option selected>operator</option>" in text
     assert 'value="ssh-rsa AAAA"' in text
@@ -158,12 +159,12 @@ def test_a_bad_key_a_bad_role_and_the_last_admin_are_refused_with_why(fresh: Sit
     admin = fresh.browser("alice")
     for path, form, status, why in (
         ("/settings/users", {"name": "bob", "role": "king"}, 400, "is no role"),
-        ("/settings/users", {"name": "bob", "role": "viewer", "ssh_key": "ssh-ed25519 AAAA"}, None, "cannot "),
+        ("/settings/users", {"name": "bob", "role": "viewer", "ssh_key": "ssh-ed25519 AAAA"}, None, "Cannot "),
         ("/settings/users", {"name": "bob", "role": "viewer", "new": OTHER}, 400, "the two that were typed differ"),
-        ("/settings/users/remove", {"name": "nobody"}, 404, "cannot find user nobody"),
-        ("/settings/users/token", {"name": ""}, 404, "cannot find user"),
-        ("/settings/users/revoke", {"name": HOSTILE}, 404, "cannot find user &lt;script&gt;"),
-        ("/settings/users/password", {"name": "nobody", "new": OTHER, "again": OTHER}, 404, "cannot find user nobody"),
+        ("/settings/users/remove", {"name": "nobody"}, 404, "Cannot find user nobody"),
+        ("/settings/users/token", {"name": ""}, 404, "Cannot find user"),
+        ("/settings/users/revoke", {"name": HOSTILE}, 404, "Cannot find user &lt;script&gt;"),
+        ("/settings/users/password", {"name": "nobody", "new": OTHER, "again": OTHER}, 404, "Cannot find user nobody"),
     ):
         answer = admin.post(path, form)
         text = answer.get_data(as_text=True)

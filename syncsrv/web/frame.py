@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from flask import Flask, current_app, g, request
@@ -14,6 +15,8 @@ from syncsrv.version import __version__
 from syncsrv.web import access
 from syncsrv.web.assets import Assets
 from syncsrv.web.views.times import ago, duration, exact, moment
+
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
 
 STALE_S = 15.0
 """Three polls of a peer: a reading that is older is shown as stale."""
@@ -71,6 +74,19 @@ def install(app: Flask, setup: WebSetup, clock: Clock, assets: Assets) -> None:
         return f"/static/{name}?v={assets.static[name].version}"
 
     app.context_processor(lambda: {"frame": frame()})
+
+    def commands(text: str) -> Markup:
+        """A sentence of core: what stands between backticks is to be typed, and a time is shown as its age."""
+        parts = text.split("`")
+        if len(parts) % 2 == 0:
+            parts = [text]
+        return Markup("").join(
+            Markup("<code>{}</code>").format(part) if at % 2 else _timed(part) for at, part in enumerate(parts)
+        )
+
+    def _timed(text: str) -> Markup:
+        return Markup("").join(when(part) if _TIME.fullmatch(part) else escape(part) for part in _TIME.split(text))
+
     app.jinja_env.globals.update(when=when, can=_can, static=static, STALE_S=STALE_S)
     app.jinja_env.filters.update(duration=duration, commands=commands)
 
@@ -81,14 +97,6 @@ def _can(power: str) -> bool:
         return access.can(power)
     except SyncsrvError:
         return False
-
-
-def commands(text: str) -> Markup:
-    """A sentence of core, with what stands between backticks as something to type."""
-    parts = text.split("`")
-    if len(parts) % 2 == 0:
-        return escape(text)
-    return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))
 
 
 def theme() -> str:

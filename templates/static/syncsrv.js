@@ -47,11 +47,13 @@ function inUse(part) {
   if (all("details", part).some((one) => opened.has(one))) return true;
   const selected = document.getSelection();
   if (selected && !selected.isCollapsed && part.contains(selected.anchorNode)) return true;
-  return all("input, textarea, select", part).some((one) =>
-    one.type === "checkbox" || one.type === "radio" ? one.checked !== one.defaultChecked
-      : one.options ? [...one.options].some((option) => option.selected !== option.defaultSelected)
-        : one.type !== "hidden" && one.value !== one.defaultValue);
+  return typedIn(part);
 }
+
+const typedIn = (part) => all("input, textarea, select", part).some((one) =>
+  one.type === "checkbox" || one.type === "radio" ? one.checked !== one.defaultChecked && one.id !== "keys-off"
+    : one.options ? [...one.options].some((option) => option.selected !== option.defaultSelected)
+      : one.type !== "hidden" && one.value !== one.defaultValue);
 
 function same(a, b) {
   const bare = (part) => {
@@ -95,7 +97,10 @@ async function poll() {
     const headers = { "X-Poll": "1" };
     if (tag) headers["If-None-Match"] = tag;
     const answer = await fetch(location.href, { headers, cache: "no-store", redirect: "manual", signal: AbortSignal.timeout(8000) });
-    if (answer.type === "opaqueredirect") { location.reload(); return; }
+    if (answer.type === "opaqueredirect") {
+      if (!typedIn(document)) location.reload(); // the log-in ended; what was typed is kept when it is sent
+      return;
+    }
     if (answer.status !== 200 && answer.status !== 304) return;
     const date = Date.parse(answer.headers.get("Date") || "");
     if (date && Math.abs(date - now()) > 2000) offset = date - Date.now();

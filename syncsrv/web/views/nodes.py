@@ -17,8 +17,7 @@ class Column:
         here: it is the node whose page this is.
         lost: nothing was read from it lately, or ever: what stands here is only last known.
         seen_at: when it was read; None for never.
-        job: the job that changes it now, or its last one.
-        areas: area to tag, where it is known.
+        job: the newest one of those that are remembered that changed it, or does; empty for none.
     """
 
     name: str
@@ -39,6 +38,7 @@ class Column:
     head: HeadInfo | None = None
     last_tag: str | None = None
     untagged: int = 0
+    job: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,7 @@ def own(status: Status, now: str) -> Column:
         status.head,
         status.last_tag,
         status.untagged,
+        _job(status, status.node),
     )
 
 
@@ -146,7 +147,12 @@ def peer(name: str, one: PeerInfo, status: Status) -> Column:
         one.vips,
         one.known_good,
         last_tag=status.last_tag if one.role == MASTER else None,
+        job=_job(status, name),
     )
+
+
+def _job(status: Status, node: str) -> str:
+    return next((job.job for job in status.jobs if job.state == "running" or node in job.results), "")
 
 
 def _rows(left: Column, right: Column) -> tuple[Row, ...]:
@@ -210,14 +216,15 @@ def _detail(one: Column) -> str:
 def remedy(one: Column) -> tuple[str, str] | None:
     """The button that helps in a state, where the page has one."""
     changes = f"/changes?node={one.name}"
+    job = f"/jobs/{one.job}" if one.job else "/jobs"
     return {
         "changes_pending": (f"See {counted(one.behind, 'change')}" if one.behind else "See the difference", changes),
         "awaiting_first_sync": ("See what it would get", changes),
-        "syncing": ("Show steps", "/jobs"),
+        "syncing": ("Show steps", job),
         "drifted": ("See drift", "/drift"),
-        "rolled_back": ("See why", "/jobs"),
+        "rolled_back": ("See why", job),
         "diverged": ("See drift", "/drift"),
-        "failed": ("See step", "/jobs"),
+        "failed": ("See step", job),
         "blocked": ("See what is in the way", changes),
     }.get(one.state)
 

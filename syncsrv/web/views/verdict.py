@@ -38,6 +38,8 @@ _NAMES = ("job ", "syncsrv ", "cluster.yaml", "node.yaml")
 STEPS: Mapping[str, str] = {
     "changes_pending": "Read the difference, then synchronize.",
     "awaiting_first_sync": "Read what it would get, then synchronize.",
+    "drifted": "See what was changed there, bring what is worth keeping to {master}, then synchronize.",
+    "diverged": "See what was changed there, bring what is worth keeping to {master}, then synchronize.",
 }
 """What to do first where the page has a button for what the command line would say."""
 
@@ -113,7 +115,7 @@ def answer(status: Status, power: str = "operator") -> Answer:
         text = f"{text} Also: {'; '.join(f'{one.name} is {word(one.state)}' for one in others)}."
     weak = [(one, _weak(one)) for one in found]
     weak = [(one, says) for one, says in weak if says]
-    step = STEPS.get(worst.state, sentence(worst.remedy))
+    step = STEPS[worst.state].format(master=worst.master) if worst.state in STEPS else sentence(worst.remedy)
     if kind == "ok" and weak:
         one, says = weak[0]
         kind = "warn"
@@ -276,9 +278,14 @@ def _ways(status: Status, worst: Node | None, power: str) -> tuple[Way, ...]:
     back = "it needs the role operator" if power == "viewer" else ""
     if worst is None:
         return (Way("Roll back…", "/history", "back", why=back),)
+    running = next((job.job for job in status.jobs if job.state == "running"), "")
+    drift = (Way("See drift", "/drift", "warn"),) if worst.state in {"drifted", "diverged"} else ()
+    steps = (Way("Show steps", f"/jobs/{running}", "running", first=True),) if running else ()
     pending = worst.state not in {"in_sync", "syncing"}
     return (
-        Way("Synchronize…", "/changes", "sync", first=pending and not to_sync, why=to_sync),
+        *steps,
+        *drift,
+        Way("Synchronize…", "/changes", "sync", first=pending and not to_sync and not steps, why=to_sync),
         Way("Roll back…", "/history", "back", why=back),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from syncsrv.control.shapes import JobInfo
 from syncsrv.web.views.nodes import Pair, Row, pairs
 from tests.web.views.standings import NOW, backup, master, peer, service
 
@@ -91,3 +92,13 @@ def test_two_releases_are_different() -> None:
 
 def test_virtual_addresses_have_a_row_only_where_there_are_any() -> None:
     assert [row.label for row in only(pairs(master(), NOW)).rows] == ["Configuration", "Services", "Software"]
+
+
+def test_the_job_that_changed_a_node_is_one_click_away() -> None:
+    jobs = (
+        JobInfo("3", "services", "done", "mara", NOW, results={"fw1": "done"}),
+        JobInfo("2", "sync", "done", "mara", NOW, results={"fw2": "failed"}),
+        JobInfo("1", "sync", "done", "mara", NOW, results={"fw2": "done"}),
+    )
+    found = row(only(pairs(master({"fw2": peer("failed")}, jobs=jobs), NOW)), "Configuration")
+    assert found.right.link == ("See step", "/jobs/2")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from syncsrv.control.shapes import JobInfo
 from syncsrv.plan.verdict import TABLE
 from syncsrv.web.views.verdict import KINDS, answer, sentence
-from tests.web.views.standings import backup, master, peer, service
+from tests.web.views.standings import NOW, backup, master, peer, service
 
 ON_MASTER = {
     "in_sync": ("ok", "same", "fw1 and fw2 are the same."),
@@ -115,6 +116,13 @@ def test_what_cannot_be_done_says_why() -> None:
     assert "operator" in ways("changes_pending", "viewer")["Synchronize…"]
     firsts = [way.label for way in answer(master({"fw2": peer("changes_pending")})).ways if way.first]
     assert firsts == ["Synchronize…"]
+
+
+def test_a_job_under_way_is_shown_first() -> None:
+    jobs = (JobInfo("7", "sync", "running", "mara", NOW),)
+    found = answer(master({"fw2": peer("syncing")}, jobs=jobs))
+    assert (found.ways[0].label, found.ways[0].href, found.ways[0].first) == ("Show steps", "/jobs/7", True)
+    assert answer(master({"fw2": peer("drifted")})).ways[0].label == "See drift"
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ AGAIN_MOST_S = 30.0
 LINK_AGAIN_S = 0.2
 """Between two looks whether core, just started, takes connections of web."""
 
+WANTED_MOST = 16
+
 _PYTHON = (sys.executable, "-Es", "-m")
 
 
@@ -96,7 +98,7 @@ class _Serve:
         self._web = _Process("web", self._start_web)
         self._all = (self._core, self._door, self._web)
         self._links: socket.socket | None = None
-        self._linked: subprocess.Popen[bytes] | None = None
+        self._wanted = 0
         self._link_at = 0.0
 
     def run(self) -> int:
@@ -127,8 +129,6 @@ class _Serve:
                 status = process.ended()
                 if status is not None:
                     self._say(f"{process.name} ended with {status}; it is started again")
-                    if process is self._web:
-                        self._linked = None
                 if process.child is None and time.monotonic() >= process.start_at:
                     if process is self._door and self._core.child is None:
                         continue
@@ -145,11 +145,14 @@ class _Serve:
     def _told(self) -> list[int]:
         """Signals since the last time; waits for one, or until something is due."""
         waiting = [process.start_at for process in self._all if process.child is None]
-        if self._unlinked():
+        if self._wanted:
             waiting.append(self._link_at)
+        sources = [self._signals] if self._links is None else [self._signals, self._links]
         wait_s = max(0.05, min(waiting) - time.monotonic()) if waiting else None
-        readable, _, _ = select.select([self._signals], [], [], wait_s)
-        return list(self._signals.recv(256)) if readable else []
+        readable, _, _ = select.select(sources, [], [], wait_s)
+        if self._links in readable:
+            self._read_links(self._links)
+        return list(self._signals.recv(256)) if self._signals in readable else []
 
     def _start_core(self) -> subprocess.Popen[bytes]:
         """Core ends when its standard input does: at our own end at the latest."""
@@ -167,31 +170,40 @@ class _Serve:
 
     def _start_web(self) -> subprocess.Popen[bytes]:
         """Web gets its connections with core over a socket of ours: it outlives core, and reaches no path itself."""
-        if self._links is not None:
-            self._links.close()
+        self._unlink()
         self._links, theirs = socket.socketpair()
         with theirs:
             told = ["--links-fd", str(theirs.fileno()), "--version-text", __version__]
             argv = [*_PYTHON, "syncsrv.web.main", *told, "web"]
             return subprocess.Popen(argv, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
 
-    def _unlinked(self) -> bool:
-        """Whether web has to be given connections with the core of now."""
-        return self._web.child is not None and self._core.child is not None and self._linked is not self._core.child
+    def _unlink(self) -> None:
+        if self._links is not None:
+            self._links.close()
+        self._links = None
+        self._wanted = 0
+
+    def _read_links(self, links: socket.socket) -> None:
+        """Each byte asks for a connection."""
+        try:
+            asked = links.recv(WANTED_MOST)
+        except OSError:
+            asked = b""
+        self._wanted = min(self._wanted + len(asked), WANTED_MOST)
+        if not asked:  # it has ended, and will be started again
+            self._unlink()
 
     def _link(self) -> None:
         from syncsrv.control.ask import CoreAwayError, hand_over
 
-        if self._links is None or not self._unlinked() or time.monotonic() < self._link_at:
-            return
-        try:
-            hand_over(self._links, self._run_dir / "web.sock")
-            self._linked = self._core.child
-        except CoreAwayError:  # it has just been started
-            self._link_at = time.monotonic() + LINK_AGAIN_S
-        except OSError as error:  # web has ended, and will be started again
-            self._link_at = time.monotonic() + LINK_AGAIN_S
-            self._say(f"web takes no connections: {error.strerror}")
+        while self._links is not None and self._wanted and time.monotonic() >= self._link_at:
+            try:
+                hand_over(self._links, self._run_dir / "web.sock")
+                self._wanted -= 1
+            except CoreAwayError:  # it is being started again
+                self._link_at = time.monotonic() + LINK_AGAIN_S
+            except OSError:
+                self._unlink()
 
     def _wait_for_core(self) -> bool:
         """Until core answers; False when it ended first, or we were told to end."""

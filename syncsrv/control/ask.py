@@ -21,10 +21,6 @@ _SUN_PATH = 107
 """Bytes that a Unix socket's address can hold."""
 
 
-HANDED_OVER = 6
-"""Connections that web gets: one for its setup, one for all calls, the others for a stream each."""
-
-
 class CoreAwayError(SyncsrvError):
     """No core listens at the socket; or, without ``path``, web was handed none."""
 
@@ -127,19 +123,18 @@ def connect_socket(path: Path, deadline_s: float = 5.0) -> socket.socket:
 
 
 def hand_over(links: socket.socket, path: Path) -> None:
-    """Give web, which reaches no path, its connections with the core that has just started.
+    """Give web, which reaches no path, a connection with core.
 
     Args:
-        links: the supervisor's end of the socket that web has.
+        links: the supervisor's end of the socket over which web asked for it.
         path: core's web.sock.
 
     Raises:
-        CoreAwayError: there is no core yet, or none any more; what was handed over before ends with it.
+        CoreAwayError: there is no core yet, or none any more.
         OSError: web is gone.
     """
-    for _ in range(HANDED_OVER):
-        with connect_socket(path) as sock:
-            socket.send_fds(links, [b"c"], [sock.fileno()])
+    with connect_socket(path) as sock:
+        socket.send_fds(links, [b"c"], [sock.fileno()])
 
 
 @contextmanager

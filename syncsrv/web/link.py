@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 
-from syncsrv.control.ask import HANDED_OVER, CoreAwayError
+from syncsrv.control.ask import CoreAwayError
 from syncsrv.control.connection import Answer, Connection, Stream
 from syncsrv.control.dispatch import BusyError
 from syncsrv.control.errors import Body
@@ -21,10 +21,13 @@ log = logging.getLogger(__name__)
 AWAY_S = 1.0
 """A page waits this long for a core that was just restarted, then it says that there is none."""
 
+AGAIN_S = 0.5
+"""Before another connection is asked for in the place of one that was none."""
+
 CALLS = 24
 """Under way at once; core takes no more than 32 of one connection and answers what is over that as busy."""
 
-STREAMS = HANDED_OVER - 2
+STREAMS = 4
 """Connections for streams, beside the one for calls: a slow download holds up whatever shares its connection."""
 
 
@@ -32,7 +35,7 @@ class Link:
     """Core, as everything in web asks it. Thread-safe; one connection carries all calls, the others a stream each.
 
     Args:
-        links: over which connected core sockets come each time core has started (ask.hand_over); its end is ours.
+        links: over which connected core sockets come, one for each byte that is sent for one; its end is ours.
         version: this program's version.
         away_s: seconds to wait for a core that is not there.
         keep: whether to outlive core; else the end of a connection is ours too.
@@ -59,6 +62,7 @@ class Link:
         self._connections: list[Connection] = []
         self._streaming: set[Connection] = set()
         self._calls = threading.BoundedSemaphore(CALLS)
+        self._paused = threading.Event()  # set at the end only
         self.ended = threading.Event()
         self._thread: threading.Thread | None = None
         if start:
@@ -68,6 +72,7 @@ class Link:
         """Begin to take connections."""
         self._thread = threading.Thread(target=self._take, name="links", daemon=True)
         self._thread.start()
+        want(self._links, 1 + STREAMS)
 
     def call(
         self, verb: str, body: Body | None = None, *, who: str | None = None, origin: str = "", deadline_s: float = 10.0
@@ -144,6 +149,7 @@ class Link:
 
     def close(self) -> None:
         """End it; ``ended`` is set when this returns."""
+        self._paused.set()
         _shut(self._links)
         if self._thread is None:
             self.start()
@@ -203,16 +209,31 @@ class Link:
         try:
             hello = connection.start()
         except SyncsrvError as error:
-            log.warning("%s", error)
+            log.info("%s", error)
+            self._paused.wait(AGAIN_S)
+            want(self._links)
             return
         with self._changed:
             alive = self._alive()
             self._connections = [*alive, connection]
             self._changed.notify_all()
-        if not self._keep:
-            connection.when_closed(lambda: _shut(self._links))
+        connection.when_closed(self._lost)
         if not alive:
             log.info("joined with core of %s", hello.node)
+
+    def _lost(self) -> None:
+        if self._keep:
+            want(self._links)
+        else:
+            _shut(self._links)
+
+
+def want(links: socket.socket, count: int = 1) -> None:
+    """Ask the supervisor for connections with core; they come when there is one."""
+    try:
+        links.send(b"?" * count)
+    except OSError as error:
+        log.debug("the supervisor is gone: %s", error)
 
 
 def received(links: socket.socket) -> socket.socket | None:

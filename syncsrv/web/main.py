@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from flask import Flask
@@ -31,7 +31,7 @@ from syncsrv.errors import SyncsrvError
 from syncsrv.privilege import confine
 from syncsrv.web.app import create_app
 from syncsrv.web.assets import Assets
-from syncsrv.web.link import Link, received
+from syncsrv.web.link import STREAMS, Link, received, want
 from syncsrv.web.server import WebServer
 from syncsrv.web.tls import tls_context
 from syncsrv.web.views import highlight
@@ -56,24 +56,30 @@ class NoListenerError(SyncsrvError):
         super().__init__(f"cannot serve the page at {address}: core sent {count} sockets instead of one")
 
 
-def run(links: socket.socket, *, version: str, keep: bool = True) -> None:
+def run(links: socket.socket, *, version: str, connect: Callable[[int], None] | None = None) -> None:
     """Be the page until it is told to end, or the supervisor is gone, or it has to begin anew.
 
     Args:
-        links: over which connected core sockets come; the first one is for the setup.
+        links: over which connected core sockets come when they are asked for.
         version: this program's version.
-        keep: see Link.
+        connect: brings that many of them without a supervisor, while that is still possible; we end with core then.
     """
     logs.start("web")
     told = _Told()
+    if connect is None:
+        want(links)
+    else:
+        connect(1)
     first = received(links)
     if first is None:
         return
     setup, listener = _ask_setup(first, version)
     tls = tls_context(setup.certificate, setup.key) if setup.certificate else None
-    link = Link(links, version=version, keep=keep, start=False)
+    link = Link(links, version=version, keep=connect is None, start=False)
     app = create_app(setup, link, SystemClock(), Assets.load())
     _load_everything(app)
+    if connect is not None:
+        connect(1 + STREAMS)
     confine(USER)
     link.start()
     told.watch(link)
@@ -165,6 +171,18 @@ def _end(server: WebServer, link: Link) -> None:
     link.close()
 
 
+def _run_alone(path: Path, version: str) -> None:
+    """Be the own supervisor, for the core of now."""
+    ours, links = socket.socketpair()
+
+    def connect(count: int) -> None:
+        for _ in range(count):
+            ask.hand_over(ours, path)
+
+    with ours:
+        run(links, version=version, connect=connect)
+
+
 def main(argv: Sequence[str]) -> int:
     """``python -m syncsrv.web.main (--links-fd N | --socket PATH) web``: started by serve."""
     parser = argparse.ArgumentParser(prog="syncsrv-web")
@@ -180,10 +198,7 @@ def main(argv: Sequence[str]) -> int:
             os.set_inheritable(links.fileno(), False)
             run(links, version=options.version_text)
         else:
-            ours, links = socket.socketpair()
-            with ours:  # we are our own supervisor, for this one core
-                ask.hand_over(ours, options.socket)
-                run(links, version=options.version_text, keep=False)
+            _run_alone(options.socket, options.version_text)
     except SyncsrvError as error:
         log.error("%s", error)
         return error.exit_status

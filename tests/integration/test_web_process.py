@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from syncsrv.control.ask import hand_over
 from syncsrv.privilege import identity_of
 from tests.integration.pair import Node, Pair, make_node
 from tests.integration.visitor import Visitor, add_user, page_up
@@ -270,22 +269,19 @@ def test_it_opens_no_file_once_it_is_confined(short_tmp: Path) -> None:
 
 
 def traced(node: Node, trace: Path) -> None:
-    """Start web as serve does, under strace, and visit everything."""
-    ours, theirs = socket.socketpair()
+    """Start web without its supervisor, under strace, and visit everything."""
     argv = ["strace", "-f", "-o", str(trace), "-e", "trace=open,openat,openat2,chroot,prctl,execve,accept4"]
-    argv += [sys.executable, "-Es", "-m", "syncsrv.web.main", "--links-fd", str(theirs.fileno()), "web"]
-    with node.log.open("ab") as log, theirs:
-        web = subprocess.Popen(
-            argv, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=TOP
-        )
+    argv += [sys.executable, "-Es", "-m", "syncsrv.web.main", "--socket", str(node.home / "run/web.sock"), "web"]
+    with node.log.open("ab") as log:
+        web = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=TOP)
     try:
-        with ours:
-            hand_over(ours, node.home / "run/web.sock")
-            visitor = page_up(node)
-            visitor.get("/login")
-            visitor.log_in("alice")
-            for path in VISITED:
-                visitor.get(path)
-            assert visitor.get("/").status == 200
+        visitor = page_up(node)
+        visitor.get("/login")
+        visitor.log_in("alice")
+        for path in VISITED:
+            visitor.get(path)
+        assert visitor.get("/").status == 200
     finally:
+        (traced_pid,) = (int(pid) for pid in Path(f"/proc/{web.pid}/task/{web.pid}/children").read_text().split())
+        os.kill(traced_pid, signal.SIGTERM)
         web.wait(30)

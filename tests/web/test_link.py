@@ -48,6 +48,11 @@ class Supervisor:
         with sock:
             socket.send_fds(self.ours, [b"c"], [sock.fileno()])
 
+    def asked(self, count: int) -> bool:
+        """Whether web asks for this many connections."""
+        self.ours.settimeout(10)
+        return self.ours.recv(count, socket.MSG_WAITALL) == b"?" * count
+
     def end_core(self) -> None:
         self.toys[-1].release.set()
         self.servers[-1].close()
@@ -71,6 +76,21 @@ def link(serve: Supervisor) -> Iterator[Link]:
     made = Link(serve.theirs, version="1.0")
     yield made
     made.close()
+
+
+def test_it_asks_the_supervisor_for_each_connection(serve: Supervisor, link: Link) -> None:
+    assert serve.asked(1 + STREAMS)
+    serve.start_core()
+    until(lambda: len(link._connections) == 1 + STREAMS, what="all connections")
+    serve.end_core()
+    assert serve.asked(1 + STREAMS)
+    ours, theirs = socket.socketpair()
+    serve.hand_over(theirs)
+    ours.close()
+    assert serve.asked(1)
+    serve.ours.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        serve.ours.recv(1)
 
 
 def test_it_asks_core(serve: Supervisor, link: Link) -> None:

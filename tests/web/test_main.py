@@ -8,13 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from syncsrv.control.ask import HANDED_OVER
 from syncsrv.control.dispatch import Call, Caller
 from syncsrv.control.errors import NotLoggedInError
 from syncsrv.control.serve import Server
@@ -59,11 +59,16 @@ class Core:
         raise NotLoggedInError("cannot do this: nobody is logged in")
 
     def hand_over(self) -> None:
-        for _ in range(HANDED_OVER):
-            web, core = socket.socketpair()
-            self.server.start_socket(core, WEB)
-            with web:
-                socket.send_fds(self.ours, [b"c"], [web.fileno()])
+        """Be there, and give web the connections that it asks for."""
+        threading.Thread(target=self._supervise, daemon=True).start()
+
+    def _supervise(self) -> None:
+        with contextlib.suppress(OSError):  # it is over
+            while self.ours.recv(1):
+                web, core = socket.socketpair()
+                self.server.start_socket(core, WEB)
+                with web:
+                    socket.send_fds(self.ours, [b"c"], [web.fileno()])
 
     def ended(self) -> tuple[int, str]:
         """Exit status and what it logged."""
@@ -75,10 +80,15 @@ class Core:
     def up(self) -> None:
         until(lambda: "the page is at" in self.log.read_text(), 20, "the page")
 
+    def end_supervisor(self) -> None:
+        with contextlib.suppress(OSError):  # it is the second time
+            self.ours.shutdown(socket.SHUT_RDWR)
+        self.ours.close()
+
     def close(self) -> None:
         self.web.kill()
         self.web.wait(10)
-        self.ours.close()
+        self.end_supervisor()
         self.server.close()
         for listener in self.listeners:
             listener.close()
@@ -116,14 +126,14 @@ def caught(pid: int, number: int) -> bool:
 
 
 def test_it_ends_when_the_supervisor_does_before_there_is_a_core(core: Core) -> None:
-    core.ours.close()
+    core.end_supervisor()
     assert core.ended() == (0, "")
 
 
 def test_it_ends_when_the_supervisor_does(core: Core) -> None:
     core.hand_over()
     core.up()
-    core.ours.close()
+    core.end_supervisor()
     status, said = core.ended()
     assert status == 0
     assert "https://127.0.0.1:" in said

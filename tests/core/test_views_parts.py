@@ -24,6 +24,7 @@ from syncsrv.control.shapes import (
 )
 from syncsrv.control.shapes_page import FileReply, FileRequest
 from syncsrv.core.mains import peer_main
+from syncsrv.core.views import compare
 from syncsrv.core.views.content import UnknownPathError
 from syncsrv.core.views.files import ALL_TEXTS
 from syncsrv.errors import UnreachableError, UsageError
@@ -134,6 +135,7 @@ def test_show_and_diff_say_the_same(varied: Node) -> None:
     found = one(varied, "main~1", "main", part=Slice(3, 20, texts=True))
     assert (shown.files, shown.counts) == (found.files, found.counts)
     assert [c.area for c in shown.counts] == ["app", "more"]
+    assert compare.show(varied.core, ShowRequest("main", False, Slice(3, 20, texts=True))) == shown
     with pytest.raises(UsageError):
         show(varied, "main", Slice(-1, 5))
     with pytest.raises(UsageError):

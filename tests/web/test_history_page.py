@@ -15,6 +15,7 @@ from syncsrv.control.dispatch import Caller
 from syncsrv.control.shapes import CommitRequest
 from syncsrv.control.verbs import Door
 from syncsrv.core.mains import peer_main
+from syncsrv.web.pages.history import PAGE_COMMITS, PAGE_FILES
 from tests.core.corekit import Node
 from tests.web.webkit import Browser, Site, site_of_one, site_of_pair
 
@@ -107,14 +108,14 @@ def test_the_list_has_what_happened_newest_first_and_filters(site: Site, vera: B
 
 
 def test_it_goes_on_page_by_page_and_the_choice_goes_along(site: Site, vera: Browser) -> None:
-    for number in range(60):
+    for number in range(PAGE_COMMITS + 10):
         save(site.node, b"%d" % number)
     whole = [one.id for one in site.node.core.store.first_parents(site.node.core.recorder.head() or "")]
     page = vera.text("/history")
     first = listed(page)
-    assert first == whole[:50]
+    assert first == whole[:PAGE_COMMITS]
     rest = older(page, vera)
-    assert listed(rest) == whole[50:100]
+    assert listed(rest) == whole[PAGE_COMMITS : 2 * PAGE_COMMITS]
     assert f'<input type="hidden" name="b" value="{first[0]}">' in rest
     compared = vera.text(f"/history/compare?b={first[0]}&a={listed(rest)[-1]}&a={listed(rest)[0]}")
     assert listed(rest)[0][:12] in compared, "what is chosen last counts"
@@ -188,14 +189,14 @@ def test_many_files_are_paged_and_one_can_be_seen_whole(site: Site, vera: Browse
         site.node.put(f"/etc/app/{number:03}", "x\n" * (900 if number == 129 else 1))
     site.node.core.record(via="watch")
     page = vera.text("/history/main")
-    assert "Files 1 to 50 of 130" in page
+    assert f"Files 1 to {PAGE_FILES} of 130" in page
     assert "Files 101 to 130 of 130" in (last := vera.text("/history/main?page=99"))
     assert "/etc/app/129" in last
     whole = vera.text("/history/main?full=/etc/app/129&page=3")
     assert whole.count('<td class="sg a">') >= 900 or whole.count('class="a"') >= 900
     assert "All 130 files" in whole
     for odd in ("-1", "x", "0", "9" * 30, "٣"):
-        assert "Files 1 to 50" in vera.text(f"/history/main?page={quote(odd)}")
+        assert f"Files 1 to {PAGE_FILES}" in vera.text(f"/history/main?page={quote(odd)}")
 
 
 def test_a_hostile_name_and_content_are_read_as_what_they_are(site: Site, vera: Browser) -> None:

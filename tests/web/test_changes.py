@@ -12,7 +12,8 @@ import pytest
 from werkzeug.test import TestResponse
 
 from syncsrv.control.shapes import DiffRequest, JobReply
-from tests.core.corekit import CLUSTER
+from syncsrv.web.pages.changes import PAGE_FILES
+from tests.core.corekit import CLUSTER, Node, key_of, pin
 from tests.web.webkit import Browser, Site, site_of_one, site_of_pair
 
 
@@ -372,14 +373,76 @@ def test_a_node_alone_says_so(tmp_path: Path) -> None:
 def test_a_backup_shows_what_its_master_has_and_pulls_it(tmp_path: Path) -> None:
     with site_of_pair(tmp_path, of="fw2") as site:
         assert site.pair is not None
-        assert site.pair.sync().result == "done"
+        site.pair.sync()
         put(site, "/etc/app/app.conf", "two\n")
-        site.pair.fw1.core.record(via="watch")
+        put(site, "/etc/app/app.conf", "mine\n", "fw2")
+        assert site.pair.sync().result == "refused", "tagged, and not there"
         hear(site)
         browser = site.browser("oscar")
         page = browser.text("/changes")
-        assert "fw2" in heading(page)
-        assert "fw1" in text_of(page)
+        assert heading(page).endswith("to fw2")
+        said = text_of(page)
+        assert "to what fw1 runs now, tagged sync/000002" in said
+        assert "Fetch sync/000002 from fw1 and check its signature" in said
+        assert ended(site, press(browser, page, "sync", force="drift")).nodes["fw2"].result == "done"
+        assert site.node.text("/etc/app/app.conf") == "two\n"
+
+
+@pytest.fixture
+def three(equal: Site) -> Site:
+    """A third node, a backup too, which nobody has synchronized yet."""
+    assert equal.pair is not None
+    pair = equal.pair
+    third = Node(equal.node.home.parent / "fw3", "fw3", "backup", pair)
+    with (pair.fw1.etc / "node.yaml").open("a") as file:
+        file.write(f'  fw3: {{address: "127.0.0.1:1", key: "{key_of(third)}"}}\n')
+    pin(third, pair.fw1)
+    third.open()
+    pair.fw1.core.reload()
+    put(equal, "/etc/app/app.conf", "two\n")
+    pair.fw1.hear()
+    pair.fw1.ask("diff", DiffRequest())
+    third.hear()
+    return equal
+
+
+def test_each_backup_has_its_tab_and_all_go_at_once(three: Site) -> None:
+    browser = three.browser("oscar")
+    page = browser.text("/changes?node=fw3")
+    assert heading(page).endswith("to fw3")
+    tabs = page[page.index('<nav class="tabs"') :]
+    tabs = tabs[: tabs.index("</nav>")]
+    assert re.findall(r'href="([^"]*)"', tabs) == ["/changes?node=fw2", "/changes?node=fw3", "/changes?node=%2A"]
+    page = browser.text("/changes?node=*")
+    assert heading(page) == "Synchronize would change 2 of 2 backups"
+    assert "Synchronize all 2 backups" in page
+    assert [plan.split()[0] for plan in fields(page)["plan"]] == ["fw2", "fw3"]
+    job = ended(three, press(browser, page, "sync"))
+    assert {name: one.result for name, one in job.nodes.items()} == {"fw2": "done", "fw3": "done"}
+
+
+def test_one_backup_of_several_goes_alone(three: Site) -> None:
+    browser = three.browser("oscar")
+    job = ended(three, press(browser, browser.text("/changes?node=fw3"), "sync"))
+    assert set(job.nodes) == {"fw3"}
+
+
+def test_a_page_of_files_made_to_hurt_is_there_soon(equal: Site) -> None:
+    put(equal, "/etc/app/a.yaml", "a: &" * 100 + "\n")
+    for number in range(6):
+        put(equal, f"/etc/app/swap{number}", "a\nb\n" * 100_000)
+    assert equal.pair is not None
+    assert equal.pair.sync().result == "done"
+    for number in range(6):
+        put(equal, f"/etc/app/swap{number}", "b\nb\na\n" * 66_000)
+    for number in range(30):
+        put(equal, f"/etc/app/{number}.yaml", ("&" * 990 + "\n") * 100)
+    hear(equal)
+    browser = equal.browser("oscar")
+    begin = time.process_time()
+    browser.text("/changes")
+    took = time.process_time() - begin
+    assert took < 6, f"{took:.1f} s"
 
 
 def test_a_rollback_shows_the_way_back_and_goes_it(equal: Site) -> None:
@@ -422,7 +485,7 @@ def test_twenty_thousand_files_are_paged(tmp_path: Path) -> None:
         page = browser.text("/changes")
         took = time.monotonic() - begin
         assert "Files 1 to 50 of 20,005" in page
-        assert page.count('<details class="file"') == 50
+        assert page.count('<details class="file"') == PAGE_FILES
         assert re.search(r'<details class="file" id="f1" data-path="[^"]*">', page), "folded"
         assert len(page) < 400_000
         last = browser.text("/changes?page=401")

@@ -106,10 +106,11 @@ class Hunk:
 
 @dataclass(slots=True)
 class Efforts:
-    """What the differences of one page may cost together: finding lines, and words in them."""
+    """What the differences of one page may cost together: finding lines, and words in them; and how many lines."""
 
     lines: Effort = field(default_factory=lambda: Effort(6_000_000))
     words: Effort = field(default_factory=lambda: Effort(4_000_000))
+    room: Effort = field(default_factory=lambda: Effort(200_000))
 
 
 @dataclass(frozen=True, slots=True)

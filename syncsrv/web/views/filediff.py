@@ -35,6 +35,8 @@ MOST_ROWS_FULL = 20_000
 MOST_ROWS_PAGE = 6000
 """Lines on one page; the files after that are folded and begin with ``FIRST_ROWS``."""
 
+TOO_MUCH = "Too much for a page with other files."
+
 Colours: TypeAlias = Callable[[str, str, str], Sequence[Runs]]
 """Path, whole text and id of its content to the colours of each line."""
 
@@ -221,7 +223,10 @@ def _compared(one: FileChange, how: Manner) -> TextDiff | None:
         return None
     if {"link", "directory"} & set(_kinds(one)):
         return None
-    return text_diff(one.old_text or "", one.new_text or "", how.efforts)
+    old, new = one.old_text or "", one.new_text or ""
+    if how.full != one.path and not how.efforts.room.pay(old.count("\n") + new.count("\n")):
+        return None
+    return text_diff(old, new, how.efforts)
 
 
 def _hunks(one: FileChange, found: TextDiff, how: Manner, left: int) -> tuple[tuple[ShownHunk, ...], int, int]:
@@ -318,9 +323,11 @@ def _note(one: FileChange, found: TextDiff | None) -> str:
     if one.binary:
         return "Not text, so it is not shown line by line."
     if one.large and _alone(one):
-        return "Too much for a page with other files."
+        return TOO_MUCH
     if one.large:
         return "Too large to be shown line by line."
+    if found is None and (one.old_text or one.new_text):
+        return TOO_MUCH
     if found is None:
         return "Only what stands above changes." if one.status in {"type", "mode", "owner", "xattr"} else ""
     if not found.found:

@@ -170,6 +170,14 @@ def test_what_was_too_much_for_the_page_can_be_asked_for_alone() -> None:
     assert one(change(large=True, old_size=1000, new_size=1 << 21), Manner(more=lambda path: "/x")).more == ""
 
 
+def test_a_page_compares_only_so_many_lines() -> None:
+    made = [change(f"/etc/{n}", old_text="a\n" * 60_000, new_text="b\n" * 60_000) for n in range(3)]
+    views = shown(made, Manner(more=lambda path: path))
+    assert [bool(view.rows) for view in views] == [True, False, False]
+    assert ("Too much for a page" in views[1].note, views[1].more) == (True, "/etc/1")
+    assert shown(made, Manner(full="/etc/1"))[1].rows == 120_000
+
+
 def test_links_directories_and_types() -> None:
     moved = one(
         change(old_kind="link", new_kind="link", old_text="../a", new_text="../b", old_mode="0777", new_mode="0777")

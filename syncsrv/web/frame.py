@@ -76,7 +76,7 @@ def install(app: Flask, setup: WebSetup, clock: Clock, assets: Assets) -> None:
     app.context_processor(lambda: {"frame": frame()})
 
     def commands(text: str) -> Markup:
-        """A sentence of core: what stands between backticks is to be typed, and a time is shown as its age."""
+        """A sentence of core: what stands between backticks is to be typed; a time is written for people."""
         parts = text.split("`")
         if len(parts) % 2 == 0:
             parts = [text]
@@ -85,10 +85,15 @@ def install(app: Flask, setup: WebSetup, clock: Clock, assets: Assets) -> None:
         )
 
     def _timed(text: str) -> Markup:
-        return Markup("").join(when(part) if _TIME.fullmatch(part) else escape(part) for part in _TIME.split(text))
+        return Markup("").join(_exact(part) if _TIME.fullmatch(part) else escape(part) for part in _TIME.split(text))
 
     app.jinja_env.globals.update(when=when, can=_can, static=static, STALE_S=STALE_S)
     app.jinja_env.filters.update(duration=duration, commands=commands)
+
+
+def _exact(text: str) -> Markup:
+    then = moment(text)
+    return Markup('<span class="nowrap">{}</span>').format(exact(then)) if then else escape(text)
 
 
 def _can(power: str) -> bool:

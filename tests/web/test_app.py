@@ -284,3 +284,24 @@ def test_theme_is_a_cookie_and_comes_back_to_the_same_page(lone: Site) -> None:
     assert '<html lang="en" data-now' in alice.text("/")
     alice.client.set_cookie("theme", '"><script>')
     assert "<script>" not in alice.text("/")
+
+
+def test_an_error_page_is_not_asked_again_as_if_it_were_live(site: Site) -> None:
+    alice = site.browser("alice")
+    missing = alice.get("/no-such-page").text
+    assert "data-live" not in missing
+    assert 'http-equiv="refresh"' not in missing
+    site.lose_core()
+    away = alice.get("/").text
+    assert "data-live" not in away
+    assert '<meta http-equiv="refresh" content="5">' in away
+    assert 'http-equiv="refresh"' not in alice.post("/services", {"action": "start"}).text, "a form is not sent again"
+
+
+def test_sentences_of_core_are_text_with_commands_and_times_for_people(lone: Site) -> None:
+    shown = lone.app.jinja_env.filters["commands"]
+    assert shown("run `syncsrv sync` <now>") == "run <code>syncsrv sync</code> &lt;now&gt;"
+    assert shown("one ` alone <b>") == "one ` alone &lt;b&gt;"
+    assert shown("`<script>`") == "<code>&lt;script&gt;</code>"
+    assert shown("at 2026-11-23T04:21:12Z") == 'at <span class="nowrap">2026-11-23 04:21:12 UTC</span>'
+    assert shown("at 2026-99-23T04:21:12Z") == "at 2026-99-23T04:21:12Z"

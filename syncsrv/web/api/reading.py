@@ -59,7 +59,10 @@ def from_body(operation: Operation, body: bytes) -> object:
     """
     if not body and not fields(operation.sent):
         return operation.sent()
-    return codec.decode_request(operation.name, operation.sent, _parse(body))
+    try:
+        return codec.decode_request(operation.name, operation.sent, _parse(body))
+    except RecursionError:  # what parses at the limit is written again some calls deeper
+        raise BadBodyError("it is nested too deeply") from None
 
 
 def _typed(kind: Any, given: Sequence[str]) -> object:
@@ -85,8 +88,6 @@ def _parse(body: bytes) -> dict[str, object]:
         raise BadBodyError(f"it is not UTF-8 (byte {error.start})") from None
     except json.JSONDecodeError as error:
         raise BadBodyError(f"it is not JSON (line {error.lineno}, column {error.colno})") from None
-    except RecursionError:
-        raise BadBodyError("it is nested too deeply") from None
     except ValueError:  # Python's own limit on digits, which json does not translate
         raise BadBodyError("it holds a number of too many digits") from None
     if not isinstance(found, dict):

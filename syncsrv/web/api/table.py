@@ -36,7 +36,7 @@ LONG_S = 90.0
 
 @dataclass(frozen=True, slots=True)
 class Me:
-    """Who asks: by cookie or by token. A session's own id is never told, or a script could carry it away."""
+    """Who asks. A session's own id is never told, or a script could carry it away; a token has no end."""
 
     person: str
     role: str

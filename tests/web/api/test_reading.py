@@ -103,6 +103,13 @@ def test_a_body_that_is_none_is_refused(body: bytes) -> None:
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.parametrize("opening, closing", [(b"[", b"]"), (b'{"a":', b"}")])
+def test_no_depth_is_one_that_is_neither_read_nor_refused(opening: bytes, closing: bytes) -> None:
+    for depth in range(100, 1100):  # Python's limit lies somewhere among them, another one for each that reads
+        with pytest.raises((BadBodyError, BadRequestError)):
+            from_body(PASSWORD, b'{"password": ' + opening * depth + b"1" + closing * depth + b"}")
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

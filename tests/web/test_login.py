@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from syncsrv.core.weblogin import WrongPasswordError
 from syncsrv.web.access import local_path
 from syncsrv.web.kept import KEPT, KEPT_S, LARGEST, KeptForms
+from syncsrv.web.pages.login import WRONG
 from tests.core.webloginkit import HandClock
 from tests.web.webkit import PASSWORD, Site
 
@@ -63,6 +65,10 @@ def test_it_does_not_say_which_of_the_two_was_wrong(lone: Site, name: str, passw
     assert answer.status_code == 401
     assert "Name or password is wrong." in answer.text
     assert password not in answer.text or not password
+
+
+def test_the_two_processes_mean_the_same_by_it() -> None:
+    assert WrongPasswordError.code == WRONG
 
 
 def test_what_was_typed_as_name_is_shown_as_text(lone: Site) -> None:

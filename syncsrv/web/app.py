@@ -108,9 +108,13 @@ def _static(app: Flask, assets: Assets) -> None:
         found = assets.static.get(name)
         if found is None:
             raise NotFound
-        response = make_response(found.content)
+        packed = request.accept_encodings["gzip"] > 0
+        response = make_response(found.gzipped if packed else found.content)
         response.headers["Content-Type"] = found.content_type
+        response.headers["Vary"] = "Accept-Encoding"
+        if packed:
+            response.headers["Content-Encoding"] = "gzip"
         named = request.args.get("v") == found.version
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if named else "no-cache"
-        response.set_etag(found.version)
+        response.set_etag(f"{found.version}-gzip" if packed else found.version)
         return response.make_conditional(request.environ)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +15,13 @@ TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    """A file that is sent as it is; ``version`` changes with its content."""
+    """A file that is sent as it is, or packed; ``version`` changes with its content.
+
+    Pages are never packed: the size would tell about the secrets that stand in them beside what others may choose.
+    """
 
     content: bytes
+    gzipped: bytes
     content_type: str
     version: str
 
@@ -49,4 +54,6 @@ class Assets:
 
 def _static(path: Path) -> StaticFile:
     content = path.read_bytes()
-    return StaticFile(content, TYPES[path.suffix], hashlib.sha256(content).hexdigest()[:12])
+    return StaticFile(
+        content, gzip.compress(content, 9, mtime=0), TYPES[path.suffix], hashlib.sha256(content).hexdigest()[:12]
+    )

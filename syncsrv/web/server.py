@@ -15,7 +15,8 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from wsgiref.types import WSGIApplication
 
 from cheroot import server as cheroot
 from cheroot import wsgi
@@ -25,9 +26,6 @@ from cheroot.ssl import Adapter
 
 from syncsrv.web.deadlines import Deadlines
 from syncsrv.web.fields import read_fields
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from syncsrv.core.mains import peer_main
 from syncsrv.core.views import compare
 from syncsrv.core.views.content import UnknownPathError
 from syncsrv.core.views.files import ALL_TEXTS
-from syncsrv.errors import UnreachableError, UsageError
+from syncsrv.errors import DamagedError, UnreachableError, UsageError
 from syncsrv.plan.patch import LARGEST
 from tests.core.corekit import Node, Pair, pair_of, single
 
@@ -204,6 +204,19 @@ def test_a_reply_tells_of_so_much_text_and_no_more(node: Node) -> None:
     patched = show(node, patch=True, part=Slice()).files
     assert sum(len(file.patch) for file in patched) < 2 * ALL_TEXTS
     assert any(file.large for file in patched)
+
+
+def test_a_page_reads_what_is_on_it_and_nothing_else(node: Node) -> None:
+    for name in range(4):
+        node.put(f"/etc/app/{name}", f"content {name}")
+    node.core.record(via="watch")
+    store = node.core.store
+    blob = store.read_tree(store.resolve("main"))[b"etc/app/3"].blob
+    (store.path / "objects" / blob[:2] / blob[2:]).unlink()
+    assert len(show(node, part=Slice(0, 3, texts=True)).files) == 3
+    assert sum(c.added for c in show(node, part=Slice(0, 3, texts=True)).counts) == 4
+    with pytest.raises(DamagedError):
+        show(node, part=Slice(3, 3, texts=True))
 
 
 def test_what_is_known_is_enough_for_a_page_and_nobody_is_asked(pair: Pair) -> None:

@@ -280,6 +280,17 @@ def test_large_binary_links_and_directories(site: Site, vera: Browser) -> None:
     assert f"/history/{commit}/file?path=/etc/app/big&amp;download=1" in page
 
 
+def test_what_is_too_much_for_a_page_is_one_click_away(site: Site, vera: Browser) -> None:
+    for number in range(10):
+        site.node.put(f"/etc/app/wide{number}", f"{number:07}\n" * 130_000)
+    site.node.core.record(via="watch")
+    page = vera.text("/history/main")
+    assert 1 <= page.count("Not compared here: there is too much text") <= 3
+    assert "Too large to be shown line by line" not in page
+    whole = vera.text("/history/main?full=/etc/app/wide9")
+    assert whole.count("0000009") > 1000
+
+
 def test_nothing_hidden_and_nobody_without_a_login(site: Site, vera: Browser) -> None:
     for rev in ("refs%2fsyncsrv%2faudit", "1" * 40, "<script>", "%00", "x" * 3000, ".."):
         page = vera.get(f"/history/{rev}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 from urllib.parse import urlencode
 
@@ -223,7 +223,18 @@ def _files(
         link=history_link(old, new),
         more=lambda path: to(full=path),
     )
-    return Files(shown(files, how), pages, totals, counts, split, full, to)
+    found = [
+        replace(view, note="Not compared here: there is too much text on this page.", sides=(), more=to(full=one.path))
+        if _comes_later(one)
+        else view
+        for view, one in zip(shown(files, how), files, strict=True)
+    ]
+    return Files(found, pages, totals, counts, split, full, to)
+
+
+def _comes_later(one: FileChange) -> bool:
+    """Whether it is only too large for what else is in the reply."""
+    return one.large and not one.binary and max(one.old_size or 0, one.new_size or 0) <= LARGEST_SHOWN
 
 
 def _remembering(html: str) -> Response:

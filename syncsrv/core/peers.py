@@ -85,20 +85,23 @@ class PeerBook:
         self._book: dict[str, Heard] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
+        self._starting = threading.Lock()
         self._stop = threading.Event()
         self._threads: dict[str, threading.Thread] = {}
 
     def start(self) -> None:
         """Poll every configured peer in a thread of its own; call again after the configuration changed."""
-        for name in self._names():
-            thread = self._threads.get(name)
-            if thread is None or not thread.is_alive():
-                thread = threading.Thread(target=self._poll, args=(name,), name=f"poll-{name}", daemon=True)
-                self._threads[name] = thread
-                thread.start()
+        with self._starting:
+            for name in self._names() if not self._stop.is_set() else ():
+                thread = self._threads.get(name)
+                if thread is None or not thread.is_alive():
+                    thread = threading.Thread(target=self._poll, args=(name,), name=f"poll-{name}", daemon=True)
+                    self._threads[name] = thread
+                    thread.start()
 
     def stop(self) -> None:
-        self._stop.set()
+        with self._starting:
+            self._stop.set()
         for thread in self._threads.values():
             thread.join()
 

@@ -187,7 +187,7 @@ class Timetable:
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
             self._pulse.join()
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown()  # what waits in it looks whether it may, and ends
 
     def now(self) -> tuple[Timed, ...]:
         """All of them, as they stand."""

@@ -141,6 +141,8 @@ def _run(core: Core, schedule: Schedule) -> str:
             "see `syncsrv status`; a person starts the first sync of a node, who sees what it overwrites",
         )
     reason = f"scheduled ({schedule.cron}): {commit[:10]} {soaked}"
+    if core.stopping.is_set():
+        return "nothing was done: core was ending"
     caller = Caller(Door.LOCAL, Power.OPERATOR.value, schedule.owner, via="schedule")
     job = master.sync(core, SyncRequest(nodes=nodes, rev=commit, reason=reason), caller)
     while job.state == "running":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -304,8 +305,17 @@ def test_the_end_of_core_does_not_wait_for_it(pair: Pair, clock: Moved) -> None:
     pair.sync()
     edit(pair, "two")
     clock.at += HOUR_S
-    pair.fw1.core.stopping.set()
-    assert fire(pair.fw1).startswith("core ended in the middle of job ")
+    core = pair.fw1.core
+    said: list[str] = []
+    with core.recorder.lock:  # the job waits for it
+        firing = threading.Thread(target=lambda: said.append(fire(pair.fw1)))
+        firing.start()
+        until(core.jobs.running)
+        core.stopping.set()
+        firing.join(10)
+    assert said[0].startswith("core ended in the middle of job ")
+    until(lambda: not core.jobs.running())
+    assert fire(pair.fw1) == "nothing was done: core was ending"
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"x": 1}', '{"x": {"strange": "y"}}'])

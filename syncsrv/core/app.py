@@ -70,7 +70,7 @@ from syncsrv.watch.scan import Scanner
 log = logging.getLogger(__name__)
 
 _WEB_LIMITS = Limits(connections=16, calls=256)
-"""Web asks everything over one connection."""
+"""Web has one connection for all calls, some for a stream each, and one for its setup; twice while it begins anew."""
 
 
 class App:

@@ -32,7 +32,7 @@ from syncsrv.privilege import confine
 from syncsrv.web.app import create_app
 from syncsrv.web.assets import Assets
 from syncsrv.web.link import STREAMS, Link, received, want
-from syncsrv.web.server import WebServer
+from syncsrv.web.server import Limits, WebServer
 from syncsrv.web.tls import tls_context
 from syncsrv.web.views import highlight
 
@@ -83,7 +83,9 @@ def run(links: socket.socket, *, version: str, connect: Callable[[int], None] | 
     confine(USER)
     link.start()
     told.watch(link)
-    server = WebServer(app, listener, tls)
+    # Without TLS it is for loopback, where everybody may come through a proxy, from one address.
+    limits = Limits(per_address=128) if tls is None else Limits()
+    server = WebServer(app, listener, tls, limits=limits)
     server.start()
     log.info("the page is at %s://%s/", "http" if tls is None else "https", setup.listen)
     _stay(link, setup, told)

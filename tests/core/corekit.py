@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from syncsrv.cli.main import run
-from syncsrv.clock import SystemClock
+from syncsrv.clock import Clock, SystemClock
 from syncsrv.control.codec import decode_reply
 from syncsrv.control.dispatch import Call, Caller
 from syncsrv.control.doorverbs import Dial, Dialled, DialReply
@@ -120,11 +120,12 @@ class Node:
         ctl.write_text(CTL)
         ctl.chmod(0o755)
         (self.etc / "cluster.yaml").write_text(cluster.replace("CTL", str(ctl)))
+        self.clock: Clock = SystemClock()
         pair.nodes[name] = self
 
     def open(self) -> None:
         """Put the core together, and commit what is live."""
-        self.app = App(self.etc, SystemClock())
+        self.app = App(self.etc, self.clock)
         core = self.core = self.app.core
         core.link = self.links = PeerLinks(
             lambda: {

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
 import pytest
 
+from syncsrv.clock import SystemClock
+from syncsrv.core.sessions import IDLE_S, ROTATE_S
 from syncsrv.core.weblogin import WrongPasswordError
 from syncsrv.web.access import local_path
 from syncsrv.web.kept import KEPT, KEPT_S, LARGEST, KeptForms
 from syncsrv.web.pages.login import WRONG
+from tests.core.corekit import Node, Pair
 from tests.core.webloginkit import HandClock
-from tests.web.webkit import PASSWORD, Site
+from tests.web.webkit import PASSWORD, Browser, Site, site_on
 
 ELSEWHERE = [
     "//evil.example",
@@ -124,6 +131,64 @@ def test_a_session_that_core_does_not_know_is_nobody(lone: Site) -> None:
     assert "Your log-in ended" in browser.text("/login")
 
 
+class LateClock(SystemClock):
+    """The machine's clock, later."""
+
+    late_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.late_s
+
+    def utc(self) -> datetime:
+        return super().utc() + timedelta(seconds=self.late_s)
+
+
+@pytest.fixture
+def later(tmp_path: Path) -> Iterator[tuple[Site, LateClock]]:
+    """A page whose core's clock a test may move."""
+    node, clock = Node(tmp_path / "fw1", "fw1", "master", Pair()), LateClock()
+    node.clock = clock
+    node.open()
+    site = site_on(node)
+    yield site, clock
+    site.close()
+    node.close()
+
+
+def core_session(browser: Browser) -> str:
+    with browser.client.session_transaction() as session:
+        found: str = session["core"]
+    return found
+
+
+def test_a_rotated_session_goes_on_in_the_cookie(later: tuple[Site, LateClock]) -> None:
+    site, clock = later
+    alice = site.browser("alice")
+    before = core_session(alice)
+    assert alice.get("/").status_code == 200
+    assert core_session(alice) == before
+    clock.late_s += ROTATE_S + 1
+    answer = alice.get("/")
+    assert answer.status_code == 200
+    assert answer.headers["Set-Cookie"].startswith("syncsrv-fw1=")
+    assert core_session(alice) != before
+    assert alice.get("/services").status_code == 200
+
+
+def test_a_page_that_only_asks_again_by_itself_keeps_no_log_in_alive(later: tuple[Site, LateClock]) -> None:
+    site, clock = later
+    alice = site.browser("alice")
+    for _ in range(4):
+        clock.late_s += IDLE_S / 5
+        assert alice.get("/", headers={"X-Poll": "1"}).status_code == 200
+    clock.late_s += IDLE_S / 5 + 1
+    assert alice.get("/", headers={"X-Poll": "1"}).status_code == 303
+    assert alice.login("alice").status_code == 303
+    for _ in range(4):
+        clock.late_s += IDLE_S / 2
+        assert alice.get("/").status_code == 200, "whoever uses it stays"
+
+
 def test_a_form_under_way_is_kept_and_sent_again_by_one_click(site: Site) -> None:
     alice = site.browser("alice")
     site.node.core.login.ended("alice")
@@ -142,6 +207,19 @@ def test_a_form_under_way_is_kept_and_sent_again_by_one_click(site: Site) -> Non
     assert again.location.startswith("/jobs/")
     site.node.end(again.location.removeprefix("/jobs/"))
     assert alice.get("/kept").status_code == 200
+
+
+def test_a_form_in_another_tab_outlives_a_log_in_of_the_same_person_only(site: Site) -> None:
+    browser = site.browser("alice")
+    form = {"csrf_token": browser.token(), "action": "start", "name": "app", "node": "fw1"}
+    site.node.core.login.ended("alice")
+    assert browser.login("alice").status_code == 303
+    answer = browser.client.post("/services", data=form)
+    assert answer.status_code == 303
+    site.node.end(answer.location.removeprefix("/jobs/"))
+    site.browser("oscar")
+    assert browser.login("oscar").status_code == 303
+    assert browser.client.post("/services", data=form).status_code == 400
 
 
 def test_nobody_else_sees_what_was_kept(site: Site) -> None:

@@ -21,6 +21,9 @@ blueprint = Blueprint("login", __name__)
 WRONG = "wrong-password"
 """Core's code for it; it does not say which of the two is wrong."""
 
+FORMS = "csrf_token"
+"""Where Flask-WTF keeps the secret that the forms of a browser are made with."""
+
 YEAR_S = 365 * 24 * 3600
 THEMES = ("light", "dark")
 
@@ -47,7 +50,10 @@ def enter() -> AnyResponse:
             raise
         return make_response(_page("Name or password is wrong.", name=name[:64]), 401)
     kept = session.get(KEPT)
+    forms = session.get(FORMS) if session.get(access.PERSON) == who.person else None
     session.clear()
+    if forms is not None:
+        session[FORMS] = forms  # what the same person has open in another tab can still be sent
     session[access.CORE] = who.session
     session[access.PERSON] = who.person
     back = access.local_path(request.form.get("next"))

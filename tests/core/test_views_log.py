@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from syncsrv.control.codec import encode
 from syncsrv.control.dispatch import Caller
-from syncsrv.control.shapes import CommitRequest, LogReply, LogRequest
+from syncsrv.control.shapes import CommitRequest, LogEntry, LogReply, LogRequest
 from syncsrv.control.verbs import Door
 from syncsrv.core.mains import peer_main
 from syncsrv.core.views.commits import UnknownNodeError
@@ -81,7 +81,8 @@ def test_pages_of_a_filtered_log_are_what_a_naive_filter_leaves(
         and any(shown == top or shown.startswith(f"{top}/") for shown in (*one.paths, *([""] if not top else [])))
     ]
     asked = {"node": of, "area": area, "author": author, "via": via, "path": path}
-    found, before = [], None
+    found: list[LogEntry] = []
+    before = None
     for _ in range(len(wanted) // size + 2):
         page = log(node, limit=size, before=before, **asked)
         found += page.commits

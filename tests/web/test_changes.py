@@ -142,6 +142,32 @@ def test_only_the_ticked_areas_go(equal: Site) -> None:
     assert (equal.pair.fw2.text("/etc/app/app.conf"), equal.pair.fw2.text("/etc/more.conf")) == ("two\n", "more")
 
 
+def test_areas_of_the_address_go_as_they_were_shown(equal: Site) -> None:
+    put(equal, "/etc/app/app.conf", "two\n")
+    put(equal, "/etc/more.conf", "two\n")
+    browser = equal.browser("oscar")
+    page = browser.text("/changes?area=more&area=app")
+    assert heading(page) == "Synchronize would bring 2 files to fw2", "not the commits of all areas"
+    job = ended(equal, press(browser, page, "sync"))
+    assert job.nodes["fw2"].result == "done"
+    assert job.subject.count("more") == 1
+
+
+def test_a_script_that_asks_again_costs_no_comparison(equal: Site) -> None:
+    put(equal, "/etc/app/app.conf", "two\n")
+    browser = equal.browser("vera")
+    page = browser.text("/changes")
+    again = browser.get("/changes", headers={"X-Poll": "1"})
+    assert again.status_code == 200
+    assert "app.conf" not in again.get_data(as_text=True)
+    assert 'data-live="nav"' in again.get_data(as_text=True)
+    title = re.search("<title>.*</title>", page)
+    assert title
+    assert title[0] in again.get_data(as_text=True)
+    tag = {"X-Poll": "1", "If-None-Match": again.headers["ETag"]}
+    assert browser.get("/changes", headers=tag).status_code == 304
+
+
 def test_looking_at_another_choice_keeps_the_reason(equal: Site) -> None:
     put(equal, "/etc/app/app.conf", "two\n")
     put(equal, "/etc/more.conf", "two\n")

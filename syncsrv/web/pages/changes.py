@@ -57,7 +57,7 @@ class Asked:
 
     Attributes:
         node: empty for the first with changes, ``*`` for all.
-        areas: of the plan; empty for all.
+        areas: of the plan, sorted, since a plan is of areas in an order; empty for all.
         page: of the files, from 1.
         full: path of a file that is shown whole.
         rollback: the revision; empty for a sync.
@@ -109,8 +109,11 @@ class Files:
 @blueprint.get("/changes")
 @needs("viewer")
 def changes() -> AnyResponse:
-    """The difference, the plan and the buttons."""
-    response = _page(_asked_by_address(), Again())
+    """The difference, the plan and the buttons; a script that asks again gets nothing that has to be compared."""
+    asked = _asked_by_address()
+    if request.headers.get("X-Poll"):
+        return make_response(render_template("changes_poll.html", asked=asked))
+    response = _page(asked, Again())
     if request.args.get("view") in VIEWS:
         secure = bool(current_app.config["SESSION_COOKIE_SECURE"])
         response.set_cookie(
@@ -127,7 +130,7 @@ def act() -> AnyResponse:
     do = form.get("do", "")
     if do not in DOINGS:
         raise UsageError("cannot do this: the form names no button of this page", "load the page again")
-    ticked, before = _named("area"), _named("shown")
+    ticked, before = tuple(sorted(_named("area"))), _named("shown")
     asked = Asked(
         form.get("node", ""),
         () if form.get("every") and set(ticked) == set(before) else ticked,
@@ -195,7 +198,7 @@ def _page(asked: Asked, again: Again) -> Response:
 
 def _sync_page(status: Status, asked: Asked, again: Again) -> str:
     found: PreviewReply = access.ask("preview", PreviewRequest("sync", (), asked.areas), deadline_s=LOOK_S)
-    every = [views.target(status, name, one) for name, one in found.nodes.items()]
+    every = [views.target(status, name, one, whole=not asked.areas) for name, one in found.nodes.items()]
     targets = _selected(asked, every)
     if len(targets) == 1:
         asked = replace(asked, node=targets[0].node)
@@ -321,7 +324,7 @@ def _asked_by_address() -> Asked:
     view = request.args.get("view") or request.cookies.get("view")
     return Asked(
         request.args.get("node", ""),
-        tuple(dict.fromkeys(name for name in request.args.getlist("area") if name)),
+        tuple(sorted({name for name in request.args.getlist("area") if name})),
         _number(request.args.get("page", "")),
         request.args.get("full", ""),
         request.args.get("rollback", ""),

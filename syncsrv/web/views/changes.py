@@ -112,8 +112,8 @@ class Target:
         return f"{counted(len(self.areas), 'area')}, {counted(self.totals.files, 'file')}"
 
 
-def target(status: Status, node: str, preview: NodePreview) -> Target:
-    """One node's part of a sync."""
+def target(status: Status, node: str, preview: NodePreview, *, whole: bool = True) -> Target:
+    """One node's part of a sync; ``whole``: of all areas, so that the commits that it has not can be counted."""
     peer = status.peers.get(node)
     if peer is None:
         masters = [name for name, one in status.peers.items() if one.role == "master"]
@@ -122,6 +122,7 @@ def target(status: Status, node: str, preview: NodePreview) -> Target:
     else:
         source, behind, state, applied = status.node, peer.behind, peer.state, peer.applied_tag
     known = knowledge(node, source, preview, peer)
+    behind = behind if whole else 0
     return Target(node, source, preview, Totals.of(preview.areas), behind, state, known, applied or "")
 
 

@@ -14,6 +14,7 @@ from syncsrv.errors import SyncsrvError
 from syncsrv.version import __version__
 from syncsrv.web import access
 from syncsrv.web.assets import Assets
+from syncsrv.web.views.linehtml import upright
 from syncsrv.web.views.times import ago, duration, exact, moment
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
@@ -47,7 +48,11 @@ class Frame:
 
 
 def install(app: Flask, setup: WebSetup, clock: Clock, assets: Assets) -> None:
-    """Give templates ``frame``, ``when``, ``can``, ``static`` and the filter ``duration``."""
+    """Give templates ``frame``, ``when``, ``can``, ``static`` and the filters ``duration`` and ``commands``.
+
+    Whatever text they show is made upright: a file's name must not make a sentence read as another one. Where a form
+    brings a text back, ``|e`` leaves it as it is.
+    """
 
     def frame() -> Frame:
         if "frame" not in g:
@@ -77,7 +82,7 @@ def install(app: Flask, setup: WebSetup, clock: Clock, assets: Assets) -> None:
 
     def commands(text: str) -> Markup:
         """A sentence of core: what stands between backticks is to be typed; a time is written for people."""
-        parts = text.split("`")
+        parts = upright(text).split("`")
         if len(parts) % 2 == 0:
             parts = [text]
         return Markup("").join(
@@ -87,6 +92,10 @@ def install(app: Flask, setup: WebSetup, clock: Clock, assets: Assets) -> None:
     def _timed(text: str) -> Markup:
         return Markup("").join(_exact(part) if _TIME.fullmatch(part) else escape(part) for part in _TIME.split(text))
 
+    def shown(value: object) -> object:
+        return upright(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    app.jinja_env.finalize = shown
     app.jinja_env.globals.update(when=when, can=_can, static=static, STALE_S=STALE_S)
     app.jinja_env.filters.update(duration=duration, commands=commands)
 

@@ -21,12 +21,18 @@ _TABLE = {
     **{code: f"⟨U+{code:04X}⟩" for code in (*range(0x80, 0xA0), *_UNSEEN)},
     **dict.fromkeys(range(0xD800, 0xE000), "\N{REPLACEMENT CHARACTER}"),
 }
+_TURNING = {code: f"⟨U+{code:04X}⟩" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 _BLANKS = {ord(" "): "·", ord("\t"): "→\t"}
 
 
 def visible(text: str) -> str:
     """Text with its control characters as pictures, so that it is read as what it is; not escaped."""
     return text.translate(_TABLE)
+
+
+def upright(text: str) -> str:
+    """Text in which nothing turns the direction of what follows; its lines and blanks stay. Not escaped."""
+    return text.translate(_TURNING)
 
 
 def line_html(line: Line, runs: Runs, tag: str) -> Markup:

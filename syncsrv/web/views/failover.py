@@ -47,8 +47,8 @@ def outlooks(status: Status, now: str) -> tuple[Outlook, ...]:
 
 def _outlook(one: Column, status: Status) -> Outlook:
     if one.lost:
-        when = "since it was last heard" if one.seen_at else "since this node started"
-        facts = [Fact("off", "broken", f"Nothing was heard of {one.name} {when}", sentence(one.reason))]
+        claim = f"{one.name} does not answer" if one.seen_at else f"{one.name} was not heard since this node started"
+        facts = [Fact("off", "broken", claim, sentence(one.reason))]
         if one.applied_tag:
             facts.append(Fact("off", "unknown", f"It had {one.applied_tag}", "As last known."))
         return Outlook(

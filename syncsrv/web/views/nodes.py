@@ -273,7 +273,7 @@ def _service_cell(one: Column) -> Cell:
 
 def _software(left: Column, right: Column) -> Row:
     cells = tuple(Cell(f"syncsrv {one.version}" if one.version else "not known") for one in (left, right))
-    if left.version is None or right.version is None:
+    if left.version is None or right.version is None or left.lost or right.lost:
         return Row("Software", cells[0], "unknown", "", cells[1])
     same = left.version == right.version
     return Row("Software", cells[0], "same" if same else "different", "" if same else "bad", cells[1])

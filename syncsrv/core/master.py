@@ -107,7 +107,7 @@ def targets(core: Core, asked: tuple[str, ...]) -> tuple[str, ...]:
 def _refuse_unknown(core: Core, request: SyncRequest) -> None:
     """A revision or an area that does not exist is said at once, before anything is committed for the job."""
     if request.rev:
-        commit = core.store.resolve(request.rev)
+        commit = core.store.resolve_shown(request.rev)
         areas_of(request.areas, cluster_at(core, commit), commit[:10])
     elif not set(request.areas) <= set(core.areas().names):
         core.record(via="watch")  # cluster.yaml may just have been saved with it
@@ -204,7 +204,7 @@ def refuse_unfit(core: Core) -> None:
 
 def _tag(core: Core, request: SyncRequest, caller: Caller, job: Job) -> Released:
     head = core.recorder.head()
-    commit = core.store.resolve(request.rev) if request.rev else head
+    commit = core.store.resolve_shown(request.rev) if request.rev else head
     if commit is None:
         raise CannotTagError("cannot tag main: nothing was committed yet", "give cluster.yaml an area")
     areas = areas_of(request.areas, cluster_at(core, commit), commit[:10])

@@ -188,7 +188,7 @@ def _sync_of_peers(core: Core, request: PreviewRequest) -> dict[str, NodePreview
             head = core.record(via="watch").head
     except BusyError:  # a rollback of the master: its main is what would be tagged now
         head = core.recorder.head()
-    commit = core.store.resolve(request.rev) if request.rev else head
+    commit = core.store.resolve_shown(request.rev) if request.rev else head
     if commit is None:
         raise UsageError("cannot look ahead: nothing was committed yet", "give cluster.yaml an area")
     tags = (ref.removeprefix(TAGS) for ref in core.store.refs(TAGS + "sync/"))

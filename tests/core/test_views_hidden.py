@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from syncsrv.control.shapes import DiffRequest, LogRequest, ShowRequest
-from syncsrv.control.shapes_page import FileRequest
+from syncsrv.control.shapes import DiffRequest, LogRequest, ShowRequest, SyncRequest
+from syncsrv.control.shapes_page import FileRequest, PreviewRequest
 from syncsrv.core.mains import peer_main
 from syncsrv.plan.tree import Entry, Kind
 from syncsrv.store.repo import Person
@@ -49,6 +49,8 @@ def questions(rev: str) -> list[tuple[str, object]]:
         ("diff", DiffRequest(target=rev)),
         ("file", FileRequest(rev, SECRET)),
         ("log", LogRequest(before=rev)),
+        ("preview", PreviewRequest("sync", rev=rev)),
+        ("sync", SyncRequest(rev=rev)),
     ]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from syncsrv.control.shapes import Status
 from syncsrv.plan.words import counted, listed
-from syncsrv.web.views.nodes import Column, own, peer
+from syncsrv.web.views.nodes import Column, Pair, own, peer
 from syncsrv.web.views.verdict import MASTER, master_of, sentence, silent_master, stale, unwell, word
 
 
@@ -43,6 +43,17 @@ def outlooks(status: Status, now: str) -> tuple[Outlook, ...]:
     else:
         nodes = [own(status, now)] if status.peers else []
     return tuple(_outlook(one, status) for one in nodes)
+
+
+def beside(pairs: tuple[Pair, ...], found: tuple[Outlook, ...]) -> tuple[tuple[Pair, tuple[Outlook, ...]], ...]:
+    """Each pair of nodes with the outlook of one of them; each outlook stands beside one pair only."""
+    left = list(found)
+    placed = []
+    for pair in pairs:
+        here = tuple(one for one in left if one.node in {pair.left.name, pair.right.name})
+        left = [one for one in left if one not in here]
+        placed.append((pair, here))
+    return tuple(placed)
 
 
 def _outlook(one: Column, status: Status) -> Outlook:

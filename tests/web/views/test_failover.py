@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from syncsrv.control.shapes import Status
-from syncsrv.web.views.failover import Outlook, outlooks
+from syncsrv.web.views.failover import Outlook, beside, outlooks
+from syncsrv.web.views.nodes import pairs
 from tests.web.views.standings import NOW, backup, master, peer, service
 
 
@@ -66,6 +67,15 @@ def test_a_backup_speaks_of_itself_and_does_not_promise_what_a_silent_master_may
     found = only(backup("in_sync", {"fw1": peer("unreachable", "master")}))
     assert found.kind == "off"
     assert found.sum == "fw2 would serve, as far as it is known."
+
+
+def test_each_outlook_stands_beside_one_pair_only() -> None:
+    many = backup("in_sync", {"fw1": peer("in_sync", "master"), "fw3": peer()})
+    placed = beside(pairs(many, NOW), outlooks(many, NOW))
+    assert [len(views) for _, views in placed] == [1, 0]
+    on_master = master({"fw2": peer(), "fw3": peer()})
+    placed = beside(pairs(on_master, NOW), outlooks(on_master, NOW))
+    assert [[view.node for view in views] for _, views in placed] == [["fw2"], ["fw3"]]
 
 
 def test_no_backup_no_outlook() -> None:

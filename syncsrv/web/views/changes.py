@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from syncsrv.control.shapes import AreaCount, NodeDiff, PeerInfo, Status
 from syncsrv.control.shapes_page import GuardInfo, NodePreview, ServicePlan
@@ -222,9 +222,20 @@ def hindrance(targets: Collection[Target], role_may: bool, role: str, admin: boo
     return ""
 
 
-def guards_of(targets: Iterable[Target]) -> list[tuple[str, GuardInfo]]:
-    """Each guard once per node that it fires on."""
-    return [(one.node, guard) for one in targets for guard in one.preview.guards]
+def guards_of(targets: Collection[Target]) -> list[tuple[str, GuardInfo]]:
+    """Each guard once, since one tick forces it everywhere, with the nodes that it fires on."""
+    fired: dict[str, list[tuple[str, GuardInfo]]] = {}
+    for one in targets:
+        for guard in one.preview.guards:
+            fired.setdefault(guard.guard, []).append((one.node, guard))
+    return [
+        (", ".join(node for node, _ in found), found[0][1] if len(found) == 1 else _together(found))
+        for found in fired.values()
+    ]
+
+
+def _together(found: list[tuple[str, GuardInfo]]) -> GuardInfo:
+    return replace(found[0][1], saw="; ".join(f"{node}: {guard.saw}" for node, guard in found))
 
 
 def refusals_of(targets: Iterable[Target]) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from syncsrv.web.views.changes import (
     Seen,
     Target,
     Totals,
+    guards_of,
     hindrance,
     knowledge,
     missing,
@@ -116,6 +117,17 @@ def test_a_button_that_cannot_work_says_why(may: bool, admin: bool, refusals: tu
     why = hindrance([target(replace(PREVIEW, refusals=refusals))], may, "viewer", admin)
     assert said in why
     assert bool(why) == bool(said)
+
+
+def test_a_guard_of_several_nodes_has_one_tick() -> None:
+    one = target()
+    other = replace(one, node="fw3", preview=replace(PREVIEW, guards=PREVIEW.guards[:1]))
+    assert [(nodes, guard.guard) for nodes, guard in guards_of([one, other])] == [
+        ("fw2, fw3", "drift"),
+        ("fw2", "commands"),
+    ]
+    assert guards_of([one, other])[0][1].saw == "fw2: changed there; fw3: changed there"
+    assert guards_of([one])[0] == ("fw2", PREVIEW.guards[0])
 
 
 def test_guards_that_were_not_forced_are_named_once() -> None:

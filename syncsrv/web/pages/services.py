@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from flask import Blueprint, redirect, render_template, request
@@ -65,8 +66,11 @@ def act() -> Response:
 
 def _jobs(status: Status) -> list[tuple[str, JobReply]]:
     """The newest jobs with their steps: kept in core's memory, so this asks no disk and no peer."""
-    ended = [job for job in status.jobs if job.state != "running"][:JOBS_READ]
-    return [(job.at, access.ask("job", JobRequest(job.job))) for job in ended]
+    found = []
+    for job in [job for job in status.jobs if job.state != "running"][:JOBS_READ]:
+        with contextlib.suppress(UsageError):  # core was restarted since: it remembers none from before
+            found.append((job.at, access.ask("job", JobRequest(job.job))))
+    return found
 
 
 def _question(status: Status, text: str) -> Question | None:

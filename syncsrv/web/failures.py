@@ -88,7 +88,7 @@ def install(app: Flask, forms: KeptForms) -> None:
     def http(error: HTTPException) -> AnyResponse:
         status = error.code or 500
         if status < 400:
-            return error.get_response()  # type: ignore[return-value]  # its type is the parent of all responses
+            return error.get_response()
         response = problem.respond(problem.of_http(error)) if is_api() else page(status, *_said(status))
         allowed = getattr(error, "valid_methods", None)
         if allowed:

@@ -17,9 +17,10 @@ from syncsrv.config.model import Cluster, Role
 from syncsrv.config.problem import ConfigurationError
 from syncsrv.control.shapes import Facts, RollbackRequest, ServiceInfo, SyncRequest
 from syncsrv.control.shapes_page import NodePreview, PreviewReply, PreviewRequest
-from syncsrv.core import backup, master, rollback
+from syncsrv.core import master, rollback
 from syncsrv.core.facts import service_info
 from syncsrv.core.mains import last_known
+from syncsrv.core.offer import Offer, chosen_of, cluster_of, offered, order_for
 from syncsrv.core.parts import TAGS, Core
 from syncsrv.core.peers import Heard
 from syncsrv.core.planned import StalePlanError, is_commit, planned
@@ -124,7 +125,7 @@ def _rollback(core: Core, rev: str, areas: tuple[str, ...]) -> NodePreview:
 
 def _sync_here(core: Core, request: PreviewRequest) -> NodePreview:
     """On a backup: what it would get by itself, as far as it knows what its master has."""
-    offer = backup.offered(core, request.nodes, request.areas, request.rev)
+    offer = offered(core, request.nodes, request.areas, request.rev)
     heard = core.book.now()[offer.master]
     theirs = heard.facts.version if heard.facts is not None else __version__
     with _still(core):
@@ -137,14 +138,14 @@ def _sync_here(core: Core, request: PreviewRequest) -> NodePreview:
                     f"cannot synchronize {core.node}: {offer.master} has tagged nothing yet",
                     "`syncsrv sync` on the master tags",
                 )
-            cluster = backup.cluster_of(core, commit)
-            chosen = backup.chosen_of(offer.areas, tag, areas, cluster)
+            cluster = cluster_of(core, commit)
+            chosen = chosen_of(offer.areas, tag, areas, cluster)
         except SyncsrvError as error:
             return shown(replace(draft, refusals=(error.message,)))
-        return _of_order(core, backup.order_for(core, tag, commit, chosen, cluster, theirs), draft)
+        return _of_order(core, order_for(core, tag, commit, chosen, cluster, theirs), draft)
 
 
-def _newest(core: Core, offer: backup.Offer, heard: Heard) -> tuple[str, str, tuple[str, ...]]:
+def _newest(core: Core, offer: Offer, heard: Heard) -> tuple[str, str, tuple[str, ...]]:
     """The tag that a sync would take, its commit and its areas; the master's main where nothing was tagged.
 
     Raises:

@@ -12,11 +12,13 @@ from syncsrv.apply.journal import Journal, Record
 from syncsrv.apply.settle import JOB_REFS, KNOWN_GOOD
 from syncsrv.clock import SystemClock
 from syncsrv.control.shapes import JobRequest, JobStarted, PullRequest, Status, SyncRequest
+from syncsrv.control.verbs import Door
 from syncsrv.core.app import App
-from syncsrv.core.backup import QUARANTINE, WrongRoleError, applied_again, applied_by
+from syncsrv.core.backup import QUARANTINE, applied_again, applied_by
 from syncsrv.core.master import CannotTagError
+from syncsrv.core.offer import WrongRoleError
 from syncsrv.core.state import StateFile
-from syncsrv.errors import SyncsrvError, UnreachableError, UsageError
+from syncsrv.errors import DeniedError, SyncsrvError, UnreachableError, UsageError
 from syncsrv.store.receipts import read_receipts
 from syncsrv.store.tags import make_tag
 from tests.apply.enginekit import Host, Points, file, sync, tagged
@@ -301,3 +303,15 @@ def test_what_is_remembered_of_a_run_is_the_same_whoever_ends_it(tmp_path: Path,
     record = next(one for one in seen if one is not None)
     state = StateFile(tmp_path / "none").now
     assert applied_again(state, record, "c" * 40) == applied_by(state, order, "c" * 40) != state
+
+
+def test_a_master_that_may_admin_lends_that_to_no_operator(pair: Pair) -> None:
+    pair.power = "admin"
+    pair.sync()
+    cluster = pair.fw1.etc / "cluster.yaml"
+    cluster.write_text(cluster.read_text().replace("/ctl, reload]", "/ctl, reload, other]"))
+    operator = replace(ALICE, door=Door.WEB, power="operator", person="oscar", via="web")
+    with pytest.raises(DeniedError, match="cannot force commands: it needs the role admin, oscar is operator"):
+        pair.fw1.do("sync", SyncRequest(force=("commands", "mass-deletion")), operator)
+    assert pair.fw1.do("sync", SyncRequest(force=("mass-deletion",)), operator).nodes["fw2"].guards == ("commands",)
+    assert pair.sync(force=("commands",)).result == "done"

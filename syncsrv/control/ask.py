@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -131,10 +132,11 @@ def hand_over(links: socket.socket, path: Path) -> None:
 
     Raises:
         CoreAwayError: there is no core yet, or none any more.
-        OSError: web is gone.
+        OSError: web is gone, or does not take what it asked for: no supervisor ever waits for it.
     """
     with connect_socket(path) as sock:
-        socket.send_fds(links, [b"c"], [sock.fileno()])
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [sock.fileno()]))]
+        links.sendmsg([b"c"], rights, socket.MSG_DONTWAIT)  # send_fds ignores its flags
 
 
 @contextmanager

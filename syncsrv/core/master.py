@@ -17,17 +17,18 @@ from syncsrv.apply.settle import JOB_REFS
 from syncsrv.apply.steps import Steps
 from syncsrv.clock import rfc3339
 from syncsrv.config.load import parse_cluster
-from syncsrv.config.model import Cluster, Role
+from syncsrv.config.model import Cluster, Power, Role
 from syncsrv.control.codec import decode_reply
-from syncsrv.control.dispatch import Caller
+from syncsrv.control.dispatch import Caller, may
 from syncsrv.control.errors import Body
 from syncsrv.control.shapes import JobReply, JobStarted, NodeResult, Step, SyncRequest
 from syncsrv.core.backup import DRY_RUN
 from syncsrv.core.jobs import Job, UnknownJobError, about
 from syncsrv.core.parts import Core
 from syncsrv.core.receipts import noted
-from syncsrv.errors import SyncsrvError, UnreachableError, UsageError
+from syncsrv.errors import DeniedError, SyncsrvError, UnreachableError, UsageError
 from syncsrv.plan.areas import CLUSTER_AREA
+from syncsrv.plan.guards import NEEDS_ADMIN
 from syncsrv.plan.tree import CLUSTER_PATH, show_path
 from syncsrv.plan.verdict import Last
 from syncsrv.plan.words import listed
@@ -67,7 +68,9 @@ def sync(core: Core, request: SyncRequest, caller: Caller) -> Job:
 
     Raises:
         UsageError: an unknown node, revision or area, no backup at all.
+        DeniedError: it forces what this person may not.
     """
+    _refuse_beyond_rights(request, caller)
     nodes = targets(core, request.nodes)
     _refuse_unknown(core, request)
     return core.jobs.start(
@@ -79,6 +82,16 @@ def sync(core: Core, request: SyncRequest, caller: Caller) -> Job:
         reason=request.reason,
         subject=about(", ".join(nodes), request.areas, dry_run=request.dry_run),
     )
+
+
+def _refuse_beyond_rights(request: SyncRequest, caller: Caller) -> None:
+    """A backup sees this node's rights (`may:`) only, not the person's: those are bounded here."""
+    beyond = [word for word in request.force if word in NEEDS_ADMIN]
+    if beyond and not may(caller.power, Power.ADMIN.value):
+        raise DeniedError(
+            f"cannot force {listed(beyond)}: it needs the role admin, {caller.label} is {caller.power}",
+            "let an admin repeat it",
+        )
 
 
 def targets(core: Core, asked: tuple[str, ...]) -> tuple[str, ...]:

@@ -306,8 +306,9 @@ def test_what_is_remembered_of_a_run_is_the_same_whoever_ends_it(tmp_path: Path,
 
 
 def test_a_master_that_may_admin_lends_that_to_no_operator(pair: Pair) -> None:
-    pair.power = "admin"
     pair.sync()
+    pair.power = "admin"
+    pair.fw1.links.hang_up("fw2")
     cluster = pair.fw1.etc / "cluster.yaml"
     cluster.write_text(cluster.read_text().replace("/ctl, reload]", "/ctl, reload, other]"))
     operator = replace(ALICE, door=Door.WEB, power="operator", person="oscar", via="web")

@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
-from syncsrv.control.ask import CoreAwayError
+from syncsrv.control.ask import CoreAwayError, hand_over
 from syncsrv.control.dispatch import BusyError, Caller
 from syncsrv.control.serve import Server
 from syncsrv.control.verbs import Door
@@ -253,3 +254,19 @@ def test_it_leaves_no_descriptor_open(serve: Supervisor) -> None:
     link.close()
     serve.close()
     until(lambda: len(os.listdir("/proc/self/fd")) <= before, what="all sockets to be closed")
+
+
+def test_a_web_that_takes_no_connections_holds_up_no_supervisor(short_tmp: Path) -> None:
+    ours, web = socket.socketpair()
+    path = short_tmp / "web.sock"
+    with ours, web, socket.socket(socket.AF_UNIX) as core:
+        core.bind(str(path))
+        core.listen(8)
+
+        def hand_over_many() -> None:
+            for _ in range(10_000):
+                hand_over(ours, path)
+                core.accept()[0].close()
+
+        with pytest.raises(OSError, match=r"temporarily unavailable|Too many references"):
+            hand_over_many()

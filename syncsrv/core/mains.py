@@ -9,6 +9,8 @@ from syncsrv.errors import UnreachableError
 from syncsrv.store.exchange import tips
 
 FETCH_S = 60.0
+AGAIN_S = 10.0
+"""After a main could not be fetched. Until it is, what is shown of that peer is of its main before."""
 
 
 def known_main(core: Core, name: str) -> str | None:
@@ -23,14 +25,20 @@ def remember_main(core: Core, name: str, head: str) -> None:
 
 
 def follow_main(core: Core, name: str, head: str | None) -> None:
-    """Fetch what a peer says its main is, so that it is known when the peer is away; each commit is tried once.
+    """Fetch what a peer says its main is, so that it is known when the peer is away and when nobody may wait for it.
 
     Raises:
-        SyncsrvError: it could not be fetched.
+        SyncsrvError: it could not be fetched; ``AGAIN_S`` later it is tried again.
     """
-    if head is not None and head not in (known_main(core, name), core.live.followed.get(name)):
-        core.live.followed[name] = head
-        _fetch(core, name, DEADLINE_S)
+    if head is None or head == known_main(core, name):
+        return
+    now = core.clock.monotonic()
+    tried, at = core.live.followed.get(name, ("", now))
+    if head == tried and now - at < AGAIN_S:
+        return
+    core.live.followed[name] = (head, now)
+    _fetch(core, name, DEADLINE_S)
+    core.live.followed.pop(name, None)
 
 
 def peer_main(core: Core, name: str) -> tuple[str | None, float | None]:

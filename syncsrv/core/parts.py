@@ -67,8 +67,8 @@ class Live:
     changing: list[str] = field(default_factory=list)
     """Jobs that change this node or wait for their turn, in the order in which they came."""
     readings: tuple[ServiceStatus, ...] = ()
-    followed: dict[str, str] = field(default_factory=dict)
-    """Per peer the main that was last fetched without being asked for."""
+    followed: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """Per peer the main that could not be fetched without being asked for, and when that was tried (monotonic)."""
 
     @contextmanager
     def changed_by(self, job: str) -> Iterator[None]:

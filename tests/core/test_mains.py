@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from syncsrv.control.shapes import CommitRequest, DiffReply, DiffRequest, JobReply, SyncRequest
-from syncsrv.core.mains import follow_main, known_main, peer_main, remember_main
+from syncsrv.core.mains import AGAIN_S, follow_main, known_main, peer_main, remember_main
 from syncsrv.errors import UnreachableError
 from tests.core.corekit import Node, Pair, pair_of
 
@@ -58,18 +58,32 @@ def test_an_older_tree_is_not_as_young_as_the_last_answer(pair: Pair) -> None:
     assert abs(age_s - (pair.fw1.core.clock.utc() - made).total_seconds()) < 2
 
 
-def test_each_main_is_followed_once(pair: Pair) -> None:
+def test_a_main_that_could_not_be_fetched_is_tried_again_but_not_at_each_poll(pair: Pair) -> None:
+    core = pair.fw1.core
     cut(pair, "fw2")
     with pytest.raises(UnreachableError):
-        follow_main(pair.fw1.core, "fw2", head(pair.fw2))
+        follow_main(core, "fw2", head(pair.fw2))
     pair.away.clear()
-    follow_main(pair.fw1.core, "fw2", head(pair.fw2))
-    assert known_main(pair.fw1.core, "fw2") is None, "tried before; the next one is tried again"
+    follow_main(core, "fw2", head(pair.fw2))
+    assert known_main(core, "fw2") is None, "tried a moment ago"
+    tried, at = core.live.followed["fw2"]
+    core.live.followed["fw2"] = (tried, at - AGAIN_S)
+    follow_main(core, "fw2", head(pair.fw2))
+    assert known_main(core, "fw2") == head(pair.fw2)
+
+
+def test_another_main_is_fetched_at_once_also_where_an_older_answer_came_last(pair: Pair) -> None:
+    core = pair.fw1.core
+    follow_main(core, "fw2", head(pair.fw2))
+    old = head(pair.fw2)
     pair.fw2.put("/etc/app/local", "mine")
     pair.fw2.ask("commit", CommitRequest())
-    follow_main(pair.fw1.core, "fw2", head(pair.fw2))
-    assert known_main(pair.fw1.core, "fw2") == head(pair.fw2)
-    follow_main(pair.fw1.core, "fw2", None)
+    follow_main(core, "fw2", head(pair.fw2))
+    assert known_main(core, "fw2") == head(pair.fw2) != old
+    remember_main(core, "fw2", old)
+    follow_main(core, "fw2", head(pair.fw2))
+    assert known_main(core, "fw2") == head(pair.fw2)
+    follow_main(core, "fw2", None)
 
 
 def test_many_who_learn_of_it_at_once_do_not_trip_over_each_other(pair: Pair) -> None:

@@ -17,6 +17,10 @@ from pydantic_core import ErrorDetails
 from syncsrv.errors import SyncsrvError, UsageError
 
 
+PROBLEMS = 20
+"""Of one request that are told."""
+
+
 class BadRequestError(UsageError):
     """A request's fields do not fit its verb; ``fields`` names them."""
 
@@ -51,14 +55,18 @@ def decode_request(verb: str, shape: type, body: object) -> Any:
     """``body`` as an object of ``shape``.
 
     Raises:
-        BadRequestError: with every problem, by field.
+        BadRequestError: with the problems, by field; of so many only the first, lest an answer be larger than its
+            question.
     """
     try:
         return _decode(shape, body)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False, include_context=True)
-        names = tuple(_field(problem) for problem in problems)
-        raise BadRequestError(verb, tuple(_problem(problem, shape) for problem in problems), names) from None
+        found = error.errors(include_url=False, include_input=False, include_context=True)
+        problems = [_problem(problem, shape) for problem in found[:PROBLEMS]]
+        if len(found) > PROBLEMS:
+            problems.append(f"and {len(found) - PROBLEMS} more like these")
+        names = tuple(_field(problem) for problem in found[:PROBLEMS])
+        raise BadRequestError(verb, tuple(problems), names) from None
 
 
 def decode_reply(verb: str, shape: type, body: object) -> Any:

@@ -28,7 +28,7 @@ def from_query(operation: Operation, query: Mapping[str, Sequence[str]]) -> obje
         query: each name with everything that was given for it.
 
     Raises:
-        BadRequestError: with every problem, by field.
+        BadRequestError: with the problems, by field.
     """
     kinds = get_type_hints(operation.sent)
     twice = [name for name, given in query.items() if len(given) > 1 and not is_many(kinds.get(name, str))]
@@ -55,7 +55,7 @@ def from_body(operation: Operation, body: bytes) -> object:
 
     Raises:
         BadBodyError: it is no JSON object, or one of which two readers could make different things.
-        BadRequestError: with every problem, by field.
+        BadRequestError: with the problems, by field.
     """
     if not body and not fields(operation.sent):
         return operation.sent()

@@ -65,6 +65,13 @@ def test_a_body_is_read_by_its_types() -> None:
     assert from_body(SYNC, b"{}") == SYNC.sent()
 
 
+@pytest.mark.parametrize("body", [{"force": [1] * 5000}, {f"olx{at}": 1 for at in range(5000)}])
+def test_a_refusal_is_not_larger_than_what_was_sent(body: object) -> None:
+    with pytest.raises(BadRequestError, match="and 4980 more like these") as caught:
+        from_body(SYNC, json.dumps(body).encode())
+    assert len(str(caught.value)) < 2000
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b" {} "])
 def test_what_takes_no_body_takes_an_empty_one(body: bytes) -> None:
     assert from_body(ABORT, body) == ABORT.sent()

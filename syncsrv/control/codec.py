@@ -16,7 +16,6 @@ from pydantic_core import ErrorDetails
 
 from syncsrv.errors import SyncsrvError, UsageError
 
-
 PROBLEMS = 20
 """Of one request that are told."""
 

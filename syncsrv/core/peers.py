@@ -87,6 +87,7 @@ class PeerBook:
         self._lock = threading.Lock()
         self._starting = threading.Lock()
         self._stop = threading.Event()
+        self._soon: dict[str, threading.Event] = {}
         self._threads: dict[str, threading.Thread] = {}
 
     def start(self) -> None:
@@ -95,6 +96,7 @@ class PeerBook:
             for name in self._names() if not self._stop.is_set() else ():
                 thread = self._threads.get(name)
                 if thread is None or not thread.is_alive():
+                    self._soon[name] = threading.Event()
                     thread = threading.Thread(target=self._poll, args=(name,), name=f"poll-{name}", daemon=True)
                     self._threads[name] = thread
                     thread.start()
@@ -102,6 +104,8 @@ class PeerBook:
     def stop(self) -> None:
         with self._starting:
             self._stop.set()
+            for soon in self._soon.values():
+                soon.set()
         for thread in self._threads.values():
             thread.join()
 
@@ -121,9 +125,17 @@ class PeerBook:
         }
 
     def refresh(self, name: str) -> Heard:
-        """Ask one peer now; never with the answer to an earlier question."""
+        """Ask one peer now; never with the answer to an earlier question.
+
+        Where its main has moved, it is polled at once, so that this is followed while nobody waits for it.
+        """
         with self._asking(name):
-            return self._refresh(name)
+            before = self._book.get(name, Heard()).facts
+            heard = self._refresh(name)
+        soon = self._soon.get(name)
+        if soon is not None and heard.facts is not None and (before is None or before.head != heard.facts.head):
+            soon.set()
+        return heard
 
     def _asking(self, name: str) -> threading.Lock:
         with self._lock:
@@ -157,13 +169,15 @@ class PeerBook:
         while not self._stop.is_set() and name in self._names():
             wait_s = FIRST_POLL_S
             try:
-                heard = self.refresh(name)
+                self._soon[name].clear()
+                with self._asking(name):
+                    heard = self._refresh(name)
                 wait_s = POLL_S if heard.facts is not None else FIRST_POLL_S
                 if heard.facts is not None and not heard.misses and not self._stop.is_set():
                     self._follow(name, heard.facts)
             except Exception:  # the top of a polling thread: its end would show an old answer for ever
                 log.exception("polling %s failed by a bug; it goes on", name)
                 wait_s = POLL_S
-            self._stop.wait(wait_s)
+            self._soon[name].wait(wait_s)
         with self._lock:
             self._book.pop(name, None)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from syncsrv.clock import SystemClock
 from syncsrv.control.shapes import Demotion, Facts
-from syncsrv.core.peers import MISSES, PeerBook
+from syncsrv.core.peers import MISSES, POLL_S, PeerBook
 from syncsrv.errors import UnreachableError
 from syncsrv.plan.verdict import Situation
 from syncsrv.version import __version__
@@ -105,3 +105,22 @@ def test_what_was_heard_in_a_poll_is_followed_and_nothing_else() -> None:
     finally:
         peers.stop()
     assert set(followed) == {"fw2"}
+
+
+def test_a_main_that_moved_is_followed_at_once_whoever_heard_of_it() -> None:
+    heads, followed = ["a"], list[str | None]()
+    peers = PeerBook(
+        lambda: ("fw2",),
+        lambda name, _: replace(facts(name), head=heads[-1]),
+        lambda _, __: None,
+        SystemClock(),
+        follow=lambda _, heard: followed.append(heard.head),
+    )
+    peers.start()
+    try:
+        until(lambda: followed == ["a"], what="the first poll")
+        heads.append("b")
+        peers.refresh("fw2")
+        until(lambda: followed == ["a", "b"], deadline_s=POLL_S / 2, what="another poll before its time")
+    finally:
+        peers.stop()

@@ -5,6 +5,7 @@ It is ``plan.make`` as the engine uses it; only that the live tree is a commit i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
@@ -75,10 +76,17 @@ def _brought(core: Core, commits: Mapping[str, str], areas: Areas) -> frozenset[
 
 
 def counted_by_area(changes: Iterable[Change], names: Iterable[str]) -> tuple[AreaCount, ...]:
-    """How many paths of each area go, come and become another; those with changes first."""
-    deleted, added, changed = (dict.fromkeys(names, 0) for _ in range(3))
-    for change in changes:
-        count = deleted if change.new is None else added if change.old is None else changed
-        count[change.area] = count.get(change.area, 0) + 1
-    found = [AreaCount(name, deleted[name], added[name], changed[name]) for name in deleted]
-    return tuple(sorted(found, key=lambda one: not (one.deleted or one.added or one.changed)))
+    """How many paths of each area go, come and become another; those with changes first.
+
+    Args:
+        changes: of any areas.
+        names: the areas that are counted in any case, in this order; others with changes follow them.
+    """
+    found = Counter((change.area, _fate(change)) for change in changes)
+    every = dict.fromkeys([*names, *(area for area, _ in found)])
+    counts = [AreaCount(name, *(found[name, fate] for fate in ("deleted", "added", "changed"))) for name in every]
+    return tuple(sorted(counts, key=lambda one: not (one.deleted or one.added or one.changed)))
+
+
+def _fate(change: Change) -> str:
+    return "deleted" if change.new is None else "added" if change.old is None else "changed"

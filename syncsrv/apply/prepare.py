@@ -5,7 +5,6 @@ Both come from the same plan; so a preview cannot promise what the run does not 
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -172,6 +171,11 @@ def seen_in(
     return [one for one in found if one is not None]
 
 
+def commands_of_first(order: Order) -> tuple[tuple[str, str], ...]:
+    """Every command that a node's first sync brings, with its key; none otherwise: then a guard says what is other."""
+    return guards.commands_listed(order.cluster) if order.first else ()
+
+
 def guard(parts: Parts, order: Order, planned: Planned, steps: Steps) -> Outcome | None:
     """Every guard that fires; an outcome where one stands."""
     made = planned.plan
@@ -180,9 +184,8 @@ def guard(parts: Parts, order: Order, planned: Planned, steps: Steps) -> Outcome
         standing = [one for one in fired if not overridden(one.guard, order, parts.node.commands == "pinned")]
         for one in fired:
             step.say(f"{one.guard}{'' if one in standing else ' (overridden)'}: {one.saw}")
-        argvs = guards.commands_of(order.cluster) if order.first else {}
-        if argvs:
-            said = (f"{key}: {shlex.join(argv)}" for key, argv in sorted(argvs.items()))
+        if brought := commands_of_first(order):
+            said = (f"{key}: {line}" for key, line in brought)
             step.say("\n  ".join(("the first sync brings these commands, which run as root on this node:", *said)))
         if not standing:
             return None

@@ -126,6 +126,7 @@ class NodePreview:
         checks: area and command line that would be run on the stage.
         refusals: what nothing can force.
         unseen: areas that the node does not know yet, so that what stands there is not known here.
+        commands: at the node's first sync, the key and command line of everything that cluster.yaml has run there.
     """
 
     plan: str
@@ -142,6 +143,7 @@ class NodePreview:
     guards: tuple[GuardInfo, ...]
     refusals: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
+    commands: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

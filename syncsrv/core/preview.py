@@ -169,7 +169,8 @@ def _newest(core: Core, offer: Offer, heard: Heard) -> tuple[str, str, tuple[str
 
 def _of_order(core: Core, order: Order, draft: Draft) -> NodePreview:
     """The engine's own plan of an order for this node."""
-    draft = replace(draft, chosen=order.chosen, cluster=order.cluster, readings=_readings(core))
+    brought = prepare.commands_of_first(order)
+    draft = replace(draft, chosen=order.chosen, cluster=order.cluster, readings=_readings(core), commands=brought)
     parts = core.engine.parts
     try:
         made = prepare.plan(parts, order)
@@ -225,6 +226,7 @@ def _known(core: Core, name: str, draft: Draft) -> Draft:
 def _of_peer(core: Core, name: str, draft: Draft, cluster: Cluster) -> NodePreview:
     facts = core.book.now()[name].facts
     applied = facts.applied if facts is not None else {}
+    first = facts is None or facts.situation.applied_tag is None
     made = planned(core, draft.base, draft.target, cluster, draft.chosen, applied)
     refusals = made.refusals
     if facts is not None and facts.role == Role.MASTER:
@@ -238,6 +240,7 @@ def _of_peer(core: Core, name: str, draft: Draft, cluster: Cluster) -> NodePrevi
             fired=tuple(_fired(core, name, draft, made, cluster, theirs, facts)),
             refusals=refusals,
             unseen=tuple(area for area in draft.chosen if area not in there),
+            commands=guards.commands_listed(cluster) if first else (),
         )
     )
 

@@ -22,7 +22,15 @@ from syncsrv.services.base import Result, ServiceState, ServiceStatus
 
 DELETIONS_NAMED = 1000
 
-_PARTS = ("what is live there", "what it would get", "the files", "the services", "the checks", "the guards")
+_PARTS = (
+    "what is live there",
+    "what it would get",
+    "the files",
+    "the services",
+    "the checks",
+    "the guards",
+    "the commands",
+)
 """What a digest is made of, in words; its short digests stand in this order."""
 
 
@@ -42,7 +50,7 @@ class Draft:
         refusals: what nothing can force.
         readings: the services there, by name, as last read.
         seen: what else may not change between the look and the order, such as the head that the node told of.
-        reachable, age_s, unseen: see NodePreview.
+        reachable, age_s, unseen, commands: see NodePreview.
     """
 
     node: str
@@ -60,6 +68,7 @@ class Draft:
     reachable: bool = True
     age_s: float | None = None
     unseen: tuple[str, ...] = ()
+    commands: tuple[tuple[str, str], ...] = ()
 
 
 def shown(draft: Draft) -> NodePreview:
@@ -88,6 +97,7 @@ def shown(draft: Draft) -> NodePreview:
         guards=guards,
         refusals=draft.refusals,
         unseen=draft.unseen,
+        commands=draft.commands,
     )
 
 
@@ -140,6 +150,7 @@ def _digest(
         ((one.name, one.action) for one in services),
         checks,
         (*((one.guard, one.saw) for one in guards), *draft.refusals),
+        draft.commands,
     )
     short, whole = [], hashlib.sha256(draft.node.encode())
     for part in parts:

@@ -106,6 +106,11 @@ def commands_of(cluster: Cluster) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def commands_listed(cluster: Cluster) -> tuple[tuple[str, str], ...]:
+    """``commands_of`` as a person reads it, by key path, each as one line for a shell."""
+    return tuple((key, shlex.join(argv)) for key, argv in sorted(commands_of(cluster).items()))
+
+
 def commands(live: Cluster, wanted: Cluster) -> Fired | None:
     """The tag's cluster.yaml would run something else than the one that is live on this node (law 8)."""
     old, new = commands_of(live), commands_of(wanted)

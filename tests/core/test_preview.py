@@ -192,6 +192,9 @@ def test_the_preview_says_what_the_dry_run_finds(
     assert "\n".join(f"{one.guard}: {one.saw}" for one in shown.guards) == (said["guards"].output if guards else "")
     assert counts(shown) == planned(said["plan"].output)
     assert shown.refusals == ()
+    told = said["guards"].output.partition("which run as root on this node:")[2]
+    assert [f"{key}: {line}" for key, line in shown.commands] == [line.strip() for line in told.splitlines() if line]
+    assert bool(shown.commands) == (made is first)
     if not guards:
         assert {f"check {area}" for area, _ in shown.checks} == {name for name in said if name.startswith("check ")}
 
@@ -245,6 +248,7 @@ def test_a_node_of_which_nothing_is_known_is_shown_as_that(pair: Pair) -> None:
     shown = ask(pair.fw1, PreviewRequest("sync"))
     assert (shown.reachable, shown.base, shown.age_s) == (False, None, None)
     assert shown.unseen == ("app", "more", "net", "own")
+    assert ("areas.own.check", "/bin/true '{stage}'") in shown.commands, "it may be its first"
     assert counts(shown)[0] > 0
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ParamSpec
 
-from flask import Flask, current_app, g, request
+from flask import Flask, current_app, g, make_response, render_template, request
 from markupsafe import Markup, escape
+from werkzeug.wrappers import Response
 
 from syncsrv.clock import Clock, rfc3339
 from syncsrv.control.shapes_page import Session, WebSetup
@@ -16,6 +20,8 @@ from syncsrv.web import access
 from syncsrv.web.assets import Assets
 from syncsrv.web.views.linehtml import upright
 from syncsrv.web.views.times import ago, duration, exact, moment
+
+P = ParamSpec("P")
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
 
@@ -98,6 +104,28 @@ def install(app: Flask, setup: WebSetup, clock: Clock, assets: Assets) -> None:
     app.jinja_env.finalize = shown
     app.jinja_env.globals.update(when=when, can=_can, static=static, STALE_S=STALE_S)
     app.jinja_env.filters.update(duration=duration, commands=commands)
+
+
+def framed(section: str) -> Callable[[Callable[P, Response]], Callable[P, Response]]:
+    """Where nothing is live but the navigation: a script that asks again gets that, and nothing is compared for it.
+
+    Args:
+        section: where in the navigation the page stands.
+    """
+
+    def decorate(view: Callable[P, Response]) -> Callable[P, Response]:
+        @functools.wraps(view)
+        def answered(*args: P.args, **kwargs: P.kwargs) -> Response:
+            return alone(section) if access.polls() else view(*args, **kwargs)
+
+        return answered
+
+    return decorate
+
+
+def alone(section: str) -> Response:
+    """The frame around nothing, for a script that asks again."""
+    return make_response(render_template("poll.html", section=section))
 
 
 def _exact(text: str) -> Markup:

@@ -79,7 +79,7 @@ function take(html) {
     part.replaceWith(document.adoptNode(other));
   }
   for (const [part, more] of grow) for (const child of more) part.append(document.adoptNode(child));
-  document.title = fresh.title;
+  if (fresh.title) document.title = fresh.title;
   if (byId("made") && fresh.getElementById("made")) lastClock = byId("made").textContent = fresh.getElementById("made").textContent;
   if (left) tag = null;
 }

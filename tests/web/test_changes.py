@@ -7,12 +7,13 @@ import time
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
 from werkzeug.test import TestResponse
 
 from syncsrv.control.shapes import DiffRequest, JobReply
-from syncsrv.web.pages.changes import PAGE_FILES
+from syncsrv.web.pages.changes import LONGEST_REASON, PAGE_FILES
 from tests.core.corekit import CLUSTER, Node, key_of, pin
 from tests.web.webkit import Browser, Site, site_of_one, site_of_pair
 
@@ -124,6 +125,49 @@ def test_the_first_look_shows_everything_as_new(site: Site) -> None:
     assert "4 added" in text_of(page)
 
 
+def test_the_first_look_names_every_command_that_comes_along(site: Site) -> None:
+    file = site.node.etc / "cluster.yaml"
+    file.write_text(file.read_text().replace("services: [app]}", "services: [app], check: [/bin/true, 'a <b>']}"))
+    site.node.app.core.reload()
+    browser = site.browser("oscar")
+    page = browser.text("/changes")
+    assert "fw2 will run these as root" in text_of(page)
+    assert "areas.app.check: /bin/true 'a <b>'" in text_of(page)
+    assert text_of(page).count("services.app.") == 5, "start, stop, status, reload, the health"
+
+
+def test_a_command_that_came_to_the_first_sync_meanwhile_is_marked(site: Site) -> None:
+    browser = site.browser("oscar")
+    page = browser.text("/changes")
+    file = site.node.etc / "cluster.yaml"
+    file.write_text(file.read_text().replace("services: [app]}", "services: [app], check: [/bin/true]}"))
+    site.node.app.core.reload()
+    answer = press(browser, page, "sync")
+    assert answer.status_code == 409
+    said = text_of(answer.get_data(as_text=True))
+    assert "areas.app.check: /bin/true new since you looked" in said
+    assert said.count("services.app.start: ") == 1
+    assert "start new since you looked" not in said
+
+
+def test_a_node_that_was_synchronized_is_asked_by_the_guard_instead(equal: Site) -> None:
+    put(equal, "/etc/app/app.conf", "two\n")
+    assert "will run these as root" not in equal.browser("oscar").text("/changes")
+
+
+def test_a_link_may_write_the_reason(equal: Site) -> None:
+    put(equal, "/etc/app/app.conf", "two\n")
+    browser = equal.browser("oscar")
+    given = quote("</textarea><b>again: ü")
+    for address in (f"/changes?node=fw2&reason={given}", f"/changes?rollback=sync/000001&reason={given}"):
+        page = browser.text(address)
+        assert '">&lt;/textarea&gt;&lt;b&gt;again: ü</textarea>' in page
+        assert f"reason={quote_plus('</textarea><b>again: ü')}" in page, "the other view keeps it"
+    page = browser.text(f"/changes?reason={'x' * 5000}")
+    assert f">{'x' * LONGEST_REASON}</textarea>" in page
+    assert ended(equal, press(browser, page, "sync")).reason == "because"
+
+
 def test_only_the_ticked_areas_go(equal: Site) -> None:
     put(equal, "/etc/app/app.conf", "two\n")
     put(equal, "/etc/more.conf", "two\n")
@@ -159,11 +203,12 @@ def test_a_script_that_asks_again_costs_no_comparison(equal: Site) -> None:
     page = browser.text("/changes")
     again = browser.get("/changes", headers={"X-Poll": "1"})
     assert again.status_code == 200
-    assert "app.conf" not in again.get_data(as_text=True)
-    assert 'data-live="nav"' in again.get_data(as_text=True)
-    title = re.search("<title>.*</title>", page)
-    assert title
-    assert title[0] in again.get_data(as_text=True)
+    html = again.get_data(as_text=True)
+    assert "app.conf" not in html
+    assert "<title>" not in html, "the page keeps its own"
+    assert 'data-live="nav"' in html
+    for one in (html, page):
+        assert re.findall(r'<a href="(/[a-z]*)" aria-current="page"', one)[:1] == ["/changes"]
     tag = {"X-Poll": "1", "If-None-Match": again.headers["ETag"]}
     assert browser.get("/changes", headers=tag).status_code == 304
 

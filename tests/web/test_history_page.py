@@ -285,10 +285,24 @@ def test_what_is_too_much_for_a_page_is_one_click_away(site: Site, vera: Browser
         site.node.put(f"/etc/app/wide{number}", f"{number:07}\n" * 130_000)
     site.node.core.record(via="watch")
     page = vera.text("/history/main")
-    assert 1 <= page.count("Not compared here: there is too much text") <= 3
+    assert 1 <= page.count("Too much for a page with other files") <= 9
+    assert page.count("Show what differs in") == page.count("Too much for a page with other files")
     assert "Too large to be shown line by line" not in page
     whole = vera.text("/history/main?full=/etc/app/wide9")
     assert whole.count("0000009") > 1000
+
+
+def test_a_script_that_asks_again_gets_the_frame_only(site: Site, vera: Browser) -> None:
+    commit = save(site.node, b"looked for\n")
+    for path in ("", f"/{commit}", f"/{commit}/file?path=/etc/app/app.conf", f"/compare?a={commit}&b={commit}"):
+        assert "syncsrv</title>" in vera.text(f"/history{path}")
+        poll = vera.get(f"/history{path}", headers={"X-Poll": "1"})
+        frame = poll.get_data(as_text=True)
+        main = frame[frame.index("<main") : frame.index("</main>")]
+        assert (poll.status_code, "<title>" in frame, commit[:10] in main, "<h1" in main) == (200, False, False, False)
+        assert '<a href="/history" aria-current="page">' in frame
+        tag = {"X-Poll": "1", "If-None-Match": poll.headers["ETag"]}
+        assert vera.get(f"/history{path}", headers=tag).status_code == 304
 
 
 def test_nothing_hidden_and_nobody_without_a_login(site: Site, vera: Browser) -> None:

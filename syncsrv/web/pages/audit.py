@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, make_response, render_template, request
+from werkzeug.wrappers import Response
 
 from syncsrv.control.shapes_page import AuditReply, AuditRequest
 from syncsrv.web import access
 from syncsrv.web.access import needs
+from syncsrv.web.frame import framed
 from syncsrv.web.views import audit as views
 
 blueprint = Blueprint("audit", __name__)
@@ -18,13 +20,14 @@ LONGEST_WORD = 100
 
 @blueprint.get("/audit")
 @needs("viewer")
-def audit() -> str:
+@framed("audit")
+def audit() -> Response:
     """Newest first; ``?person=&kind=&job=&before=``."""
     asked = AuditRequest(
         limit=A_PAGE, before=_word("before"), job=_word("job"), person=_word("person"), kind=_word("kind")
     )
     reply: AuditReply = access.ask("audit", asked)
-    return render_template(
+    html = render_template(
         "audit.html",
         asked=asked,
         reply=reply,
@@ -34,6 +37,7 @@ def audit() -> str:
         kinds=views.KINDS,
         query=lambda **more: views.query(asked, **more),
     )
+    return make_response(html)
 
 
 def _word(name: str) -> str | None:

@@ -27,6 +27,7 @@ from syncsrv.web import access
 from syncsrv.web.access import needs
 from syncsrv.web.colours import colours
 from syncsrv.web.failures import status_of
+from syncsrv.web.frame import alone
 from syncsrv.web.views import changes as views
 from syncsrv.web.views.filediff import Badge, FileView, Manner, history_link, shown
 from syncsrv.web.views.pager import Pager, pager
@@ -40,6 +41,8 @@ ALL = "*"
 """As the node: all backups at once."""
 MARKED = 1000
 """Files that are looked at for whether they are new on a page that is shown again."""
+LONGEST_REASON = 4000
+"""Characters of a reason that the form takes, and of one that a link writes into it."""
 YEAR_S = 365 * 24 * 3600
 VIEWS = ("unified", "split")
 DOINGS = ("look", "sync", "try", "restart-all", "rollback")
@@ -62,6 +65,7 @@ class Asked:
         full: path of a file that is shown whole.
         rollback: the revision; empty for a sync.
         split: side by side.
+        reason: what a link wrote into the form.
     """
 
     node: str
@@ -70,11 +74,13 @@ class Asked:
     full: str
     rollback: str
     split: bool
+    reason: str = ""
 
     def to(self, **changes: str | int | tuple[str, ...]) -> str:
         """The address of this page with something else asked for."""
         values: dict[str, str | int | tuple[str, ...]] = {"node": self.node, "area": self.areas}
-        values |= {"rollback": self.rollback, "page": self.page if self.page > 1 else "", **changes}
+        values |= {"rollback": self.rollback, "page": self.page if self.page > 1 else "", "reason": self.reason}
+        values |= changes
         query = urlencode({name: value for name, value in values.items() if value}, doseq=True)
         return f"/changes?{query}" if query else "/changes"
 
@@ -111,9 +117,9 @@ class Files:
 def changes() -> AnyResponse:
     """The difference, the plan and the buttons; a script that asks again gets nothing that has to be compared."""
     asked = _asked_by_address()
-    if request.headers.get("X-Poll"):
-        return make_response(render_template("changes_poll.html", asked=asked))
-    response = _page(asked, Again())
+    if access.polls():
+        return alone("history" if asked.rollback else "changes")
+    response = _page(asked, Again(reason=asked.reason))
     if request.args.get("view") in VIEWS:
         secure = bool(current_app.config["SESSION_COOKIE_SECURE"])
         response.set_cookie(
@@ -214,7 +220,7 @@ def _sync_page(status: Status, asked: Asked, again: Again) -> str:
         files=files,
         ticks=views.ticks(files.diff if files else None, targets[0].preview),
         same=views.same_areas(targets[0].preview),
-        new=frozenset().union(*(views.newly(again.seen, target.preview) for target in targets)),
+        new=views.newly(again.seen, targets),
         why=views.hindrance(targets, access.can("operator"), access.current().role, access.can("admin")),
         running=[job for job in status.jobs if job.state == "running"],
         views=views,
@@ -249,7 +255,7 @@ def _rollback_page(status: Status, asked: Asked, again: Again) -> str:
         files=files,
         ticks=views.ticks(files.diff, preview),
         same=views.same_areas(preview),
-        new=views.newly(again.seen, preview),
+        new=views.newly(again.seen, [target]),
         why=views.hindrance([target], access.can("operator"), access.current().role, access.can("admin"), "roll back"),
         running=[job for job in status.jobs if job.state == "running"],
         views=views,
@@ -329,6 +335,7 @@ def _asked_by_address() -> Asked:
         request.args.get("full", ""),
         request.args.get("rollback", ""),
         view == "split",
+        request.args.get("reason", "").strip()[:LONGEST_REASON],
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlencode
 
@@ -27,6 +27,7 @@ from syncsrv.errors import UnreachableError, UsageError
 from syncsrv.web import access
 from syncsrv.web.access import needs
 from syncsrv.web.colours import colours
+from syncsrv.web.frame import framed
 from syncsrv.web.views import history as views
 from syncsrv.web.views.changes import Totals
 from syncsrv.web.views.filediff import FileView, Manner, history_link, shown
@@ -67,7 +68,8 @@ class Files:
 
 @blueprint.get("/history")
 @needs("viewer")
-def history() -> str:
+@framed("history")
+def history() -> AnyResponse:
     """The list."""
     status = access.status()
     asked = _asked(status)
@@ -77,7 +79,7 @@ def history() -> str:
         reply.commits, status, node, access.clock().utc(), first=not (asked.before or asked.is_filtered)
     )
     a, b = views.chosen(asked, listed)
-    return render_template(
+    html = render_template(
         "history.html",
         status=status,
         asked=asked,
@@ -91,6 +93,7 @@ def history() -> str:
         b=b,
         ids={row.commit for row in listed},
     )
+    return make_response(html)
 
 
 def _asked(status: Status) -> views.Asked:
@@ -122,6 +125,7 @@ def _log(asked: views.Asked) -> tuple[LogReply, str]:
 
 @blueprint.get("/history/<rev>")
 @needs("viewer")
+@framed("history")
 def commit(rev: str) -> AnyResponse:
     """One commit: what it says, and what it changed against the one before."""
     status = access.status()
@@ -155,6 +159,7 @@ def commit(rev: str) -> AnyResponse:
 
 @blueprint.get("/history/compare")
 @needs("viewer")
+@framed("history")
 def compare() -> AnyResponse:
     """From A to B."""
     revs = tuple((request.args.getlist(name) or [""])[-1] for name in ("a", "b"))
@@ -223,18 +228,7 @@ def _files(
         link=history_link(old, new),
         more=lambda path: to(full=path),
     )
-    found = [
-        replace(view, note="Not compared here: there is too much text on this page.", sides=(), more=to(full=one.path))
-        if _comes_later(one)
-        else view
-        for view, one in zip(shown(files, how), files, strict=True)
-    ]
-    return Files(found, pages, totals, counts, split, full, to)
-
-
-def _comes_later(one: FileChange) -> bool:
-    """Whether it is only too large for what else is in the reply."""
-    return one.large and not one.binary and max(one.old_size or 0, one.new_size or 0) <= LARGEST_SHOWN
+    return Files(shown(files, how), pages, totals, counts, split, full, to)
 
 
 def _remembering(html: str) -> Response:
@@ -250,6 +244,7 @@ def _remembering(html: str) -> Response:
 
 @blueprint.get("/history/<rev>/file")
 @needs("viewer")
+@framed("history")
 def file(rev: str) -> AnyResponse:
     """One file as it was, to be read or downloaded."""
     path = request.args.get("path", "")

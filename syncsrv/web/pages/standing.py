@@ -8,7 +8,7 @@ from urllib.parse import quote
 from flask import Blueprint, render_template, request
 
 from syncsrv.clock import rfc3339
-from syncsrv.control.shapes import DiffReply, DiffRequest, Slice
+from syncsrv.control.shapes import DiffReply, DiffRequest, NodeDiff, Slice
 from syncsrv.errors import SyncsrvError
 from syncsrv.web import access
 from syncsrv.web.access import needs
@@ -20,6 +20,9 @@ blueprint = Blueprint("standing", __name__)
 
 UNKNOWN = "unknown-revision"
 """Core's code for a name that means no commit here."""
+
+LOOK_S = 30.0
+"""Within which core must have compared; it waits for no peer."""
 
 SHOWN = 50
 """Files of a node whose difference is shown; the others are named."""
@@ -52,12 +55,14 @@ def vips() -> str:
 @blueprint.get("/drift")
 @needs("viewer")
 def drift() -> str:
-    """What was changed on backups since they were synchronized; asks no peer."""
+    """What was changed on backups since they were synchronized; asks no peer, and for a script compares nothing."""
     status = access.status()
+    drifted = views.drifted(status)
+    full = request.args.get("full", "")
     return render_template(
         "drift.html",
         status=status,
-        found=tuple(_differences(one, request.args.get("full", "")) for one in views.drifted(status)),
+        found=tuple(Differences(one, (), "") if access.polls() else _differences(one, full) for one in drifted),
         calm=views.calm(status),
         master=master_of(status),
         is_master=status.role == MASTER,
@@ -66,20 +71,27 @@ def drift() -> str:
 
 def _differences(one: views.Drifted, full: str) -> Differences:
     """Between the tag that was applied and what is live, as this node knows it: its own main, or a peer's."""
-    part = Slice(paths=one.paths[:SHOWN], texts=True)
     if not one.base:
         return Differences(one, (), "no tag is applied there")
     try:
-        reply: DiffReply = access.ask("diff", DiffRequest(revs=(one.base, one.live or "main"), part=part))
+        found = _between(one, one.paths[:SHOWN])
+        alone = _between(one, (full,)).files if full in one.paths[:SHOWN] else ()
     except SyncsrvError as error:
         if error.exit_status not in {2, 3}:
             raise
         unknown = error.code == UNKNOWN and bool(one.live)
         why = f"what is live on {one.node} has not been fetched yet" if unknown else error.message
         return Differences(one, (), why)
-    found = next(iter(reply.nodes.values()))
+    files = [next((other for other in alone if other.path == file.path), file) for file in found.files]
     how = Manner(full=full, link=history_link(found.base, found.target), more=_whole)
-    return Differences(one, tuple(shown(found.files, how)), "")
+    return Differences(one, tuple(shown(files, how)), "")
+
+
+def _between(one: views.Drifted, paths: tuple[str, ...]) -> NodeDiff:
+    part = Slice(paths=paths, texts=True)
+    order = DiffRequest(revs=(one.base, one.live or "main"), part=part, cached=True)
+    reply: DiffReply = access.ask("diff", order, deadline_s=LOOK_S)
+    return next(iter(reply.nodes.values()))
 
 
 def _whole(path: str) -> str:

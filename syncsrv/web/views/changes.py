@@ -12,6 +12,7 @@ from syncsrv.plan.words import counted, listed
 SHORT = 10
 """Digits of a commit that are shown."""
 DELETIONS_SHOWN = 12
+COMMANDS_SHOWN = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Seen:
     """What the person was shown before, as the form brings it back.
 
     Attributes:
-        known: guards, services and deletions of the plan on that page.
+        known: guards, services, commands and deletions of the plans on that page.
         base, target: the commits that were compared; empty where that is not known.
     """
 
@@ -202,11 +203,20 @@ def untouched(services: Iterable[ServicePlan]) -> list[ServicePlan]:
     return [one for one in services if one.action == "none"]
 
 
-def shown_before(preview: NodePreview) -> list[str]:
-    """What the form brings back, so that a page that is shown again can mark what is new."""
-    guards = [f"{one.guard} {one.saw}" for one in preview.guards]
-    services = [f"{one.action} {one.name}" for one in preview.services]
-    return [*guards, *services, *preview.deletions[:DELETIONS_SHOWN]]
+def marks(targets: Collection[Target]) -> list[str]:
+    """What the form brings back, so that a page that is shown again can mark what is new.
+
+    A guard is shown once for all nodes, as ``GUARD SAW``; the rest for each: ``NODE ACTION SERVICE``,
+    ``NODE KEY COMMAND`` and ``NODE PATH``.
+    """
+    found = [f"{guard.guard} {guard.saw}" for _, guard in guards_of(targets)]
+    for one in targets:
+        preview = one.preview
+        said = [f"{service.action} {service.name}" for service in preview.services]
+        said += [f"{key} {line}" for key, line in preview.commands[:COMMANDS_SHOWN]]
+        said += preview.deletions[:DELETIONS_SHOWN]
+        found += [f"{one.node} {text}" for text in said]
+    return found
 
 
 def hindrance(targets: Collection[Target], role_may: bool, role: str, admin: bool, doing: str = "synchronize") -> str:
@@ -253,10 +263,6 @@ def short(commit: str) -> str:
     return commit[:SHORT]
 
 
-def newly(seen: Seen | None, preview: NodePreview) -> frozenset[str]:
-    """Guards, services and deletions that were not on the page before; nothing where there was no page before."""
-    if seen is None:
-        return frozenset()
-    guards = {f"{one.guard} {one.saw}" for one in preview.guards}
-    services = {f"{one.action} {one.name}" for one in preview.services}
-    return frozenset((guards | services | set(preview.deletions[:DELETIONS_SHOWN])) - seen.known)
+def newly(seen: Seen | None, targets: Collection[Target]) -> frozenset[str]:
+    """The marks that were not on the page before; nothing where there was no page before."""
+    return frozenset(marks(targets)) - seen.known if seen is not None else frozenset()

@@ -18,11 +18,11 @@ from syncsrv.web.views.changes import (
     guards_of,
     hindrance,
     knowledge,
+    marks,
     missing,
     newly,
     rollback_steps,
     same_areas,
-    shown_before,
     sync_steps,
     ticks,
     untouched,
@@ -135,13 +135,26 @@ def test_guards_that_were_not_forced_are_named_once() -> None:
 
 
 def test_what_is_new_since_the_last_look() -> None:
-    before = Seen(frozenset(shown_before(PREVIEW)))
-    assert newly(before, PREVIEW) == frozenset()
-    assert newly(None, PREVIEW) == frozenset()
-    now = replace(PREVIEW, deletions=(*PREVIEW.deletions, "/etc/x"), services=(ServicePlan("nginx", "restart"),))
-    assert newly(before, now) == {"/etc/x", "restart nginx"}
+    before = Seen(frozenset(marks([target()])))
+    assert newly(before, [target()]) == frozenset()
+    assert newly(None, [target()]) == frozenset()
+    now = replace(
+        PREVIEW,
+        deletions=(*PREVIEW.deletions, "/etc/x"),
+        services=(ServicePlan("nginx", "restart"),),
+        commands=(("areas.proxy.check", "nginx -t"),),
+    )
+    assert newly(before, [target(now)]) == {"fw2 /etc/x", "fw2 restart nginx", "fw2 areas.proxy.check nginx -t"}
     other = replace(PREVIEW, guards=(GuardInfo("drift", "something else", "", False),))
-    assert newly(before, other) == {"drift something else"}
+    assert newly(before, [target(other)]) == {"drift something else"}
+
+
+def test_of_several_nodes_each_has_its_own_news() -> None:
+    two, three = target(), replace(target(replace(PREVIEW, deletions=(), services=())), node="fw3")
+    before = Seen(frozenset(marks([two, three])))
+    assert newly(before, [two, three]) == frozenset()
+    now = replace(three, preview=replace(PREVIEW, services=()))
+    assert newly(before, [two, now]) == {"fw3 /etc/nginx/legacy.conf"}, "also what was shown of the other before"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from syncsrv.control.codec import decode_reply
 from syncsrv.control.dispatch import Caller
 from syncsrv.control.shapes import JobReply, JobStarted, NodeResult, ServicesReply, ServicesRequest, Step
 from syncsrv.core.facts import service_info
-from syncsrv.core.jobs import Job, about, result_of
+from syncsrv.core.jobs import Job, about, click_of, result_of
 from syncsrv.core.parts import Core
 from syncsrv.core.receipts import noted
 from syncsrv.errors import SyncsrvError, UsageError
@@ -54,6 +54,7 @@ def act(core: Core, request: ServicesRequest, caller: Caller) -> Job:
             lambda job: _relay(core, request, caller, job),
             origin=caller.came_from,
             subject=about(request.node, request.names),
+            click=click_of(caller, request),
         )
     for name in request.names:
         if name not in core.cluster.services:
@@ -65,6 +66,7 @@ def act(core: Core, request: ServicesRequest, caller: Caller) -> Job:
         lambda job: _work(core, request, job),
         origin=caller.came_from,
         subject=about(core.node, request.names),
+        click=click_of(caller, request),
     )
 
 

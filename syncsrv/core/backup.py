@@ -19,7 +19,7 @@ from syncsrv.config.model import Role
 from syncsrv.control.dispatch import Caller
 from syncsrv.control.shapes import NodeResult, PullRequest, SyncRequest
 from syncsrv.core.fetch import fetched
-from syncsrv.core.jobs import Job, about
+from syncsrv.core.jobs import Job, about, click_of
 from syncsrv.core.mains import remember_main
 from syncsrv.core.offer import Offer, WrongRoleError, chosen_of, cluster_of, offered, order_for
 from syncsrv.core.parts import TAGS, Core, author, is_remote, power_of
@@ -77,10 +77,10 @@ def sync(core: Core, request: SyncRequest, caller: Caller, shown: str = "") -> J
         request.confirm_within_s,
         request.force,
     )
-    return _start(core, offer, asked, caller)
+    return _start(core, offer, asked, caller, click_of(caller, request) if request.plans else None)
 
 
-def _start(core: Core, offer: Offer, request: PullRequest, caller: Caller) -> Job:
+def _start(core: Core, offer: Offer, request: PullRequest, caller: Caller, click: object = None) -> Job:
     return core.jobs.start(
         "sync",
         caller.label,
@@ -89,6 +89,7 @@ def _start(core: Core, offer: Offer, request: PullRequest, caller: Caller) -> Jo
         origin=caller.came_from,
         reason=request.reason,
         subject=about(offer.tag or "the newest tag", offer.areas, dry_run=request.dry_run),
+        click=click,
     )
 
 

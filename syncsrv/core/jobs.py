@@ -14,7 +14,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from syncsrv.clock import Clock, rfc3339
+from syncsrv.control.dispatch import Caller
 from syncsrv.control.shapes import JobInfo, JobReply, NodeResult, Step
+from syncsrv.control.verbs import Door
 from syncsrv.errors import RefusedError, SyncsrvError, UnreachableError, UsageError
 
 log = logging.getLogger(__name__)
@@ -23,6 +25,9 @@ _RESULTS = {UnreachableError.exit_status: "unreachable", RefusedError.exit_statu
 
 KEPT = 200
 """Jobs remembered; the receipts keep all."""
+
+TWICE_S = 2.0
+"""The same click again within this time is one click."""
 
 
 class UnknownJobError(UsageError):
@@ -52,6 +57,8 @@ class Job:
         origin: from where it was asked for: an address, or the way (cli, ssh, peer).
         reason: what the person gave as one.
         subject: what it is about, in a few words.
+        click: the click that began it; None where it was none.
+        began_at: monotonic.
     """
 
     id: str
@@ -62,6 +69,8 @@ class Job:
     origin: str = ""
     reason: str = ""
     subject: str = ""
+    click: object = None
+    began_at: float = 0.0
     state: str = "running"
     ended_at: str = ""
     nodes: Mapping[str, NodeResult] = field(default_factory=dict)
@@ -135,6 +144,7 @@ class Jobs:
         origin: str = "",
         reason: str = "",
         subject: str = "",
+        click: object = None,
     ) -> Job:
         """Begin ``work`` in a thread of its own.
 
@@ -146,11 +156,15 @@ class Jobs:
             origin: from where it was asked for.
             reason: what the person gave as one.
             subject: what it is about.
+            click: see ``click_of``; the same one twice is answered with the job that it began.
         """
-        now = self._clock.utc()
+        now, began_at = self._clock.utc(), self._clock.monotonic()
         name = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         job = Job(name, kind, requested_by, rfc3339(now), origin=origin, reason=reason, subject=subject)
+        job.click, job.began_at = click, began_at
         with self._lock:
+            if click is not None and (first := self._begun_by(click, began_at)) is not None:
+                return first
             self._jobs[job.id] = job
             while len(self._jobs) > KEPT and next(iter(self._jobs.values())).state != "running":
                 self._jobs.popitem(last=False)
@@ -158,6 +172,11 @@ class Jobs:
             self._threads[job.id] = thread
         thread.start()
         return job
+
+    def _begun_by(self, click: object, now: float) -> Job | None:
+        """Only the newest job: a click after another one, such as start, stop, start, is a click of its own."""
+        newest = next(reversed(self._jobs.values()), None)
+        return newest if newest and newest.click == click and now - newest.began_at < TWICE_S else None
 
     def _run(self, job: Job, node: str, work: Callable[[Job], Mapping[str, NodeResult]]) -> None:
         try:
@@ -218,3 +237,8 @@ class Jobs:
 def about(what: str, parts: Collection[str] = (), *, dry_run: bool = False) -> str:
     """A job's subject: ``fw2: nginx, vpn (dry run)``."""
     return what + (f": {', '.join(parts)}" if parts else "") + (" (dry run)" if dry_run else "")
+
+
+def click_of(caller: Caller, request: object) -> object:
+    """What two clicks on one button of the page have in common; None where a person typed a command."""
+    return (caller.person, caller.origin, request) if caller.door is Door.WEB else None

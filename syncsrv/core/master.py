@@ -23,7 +23,7 @@ from syncsrv.control.dispatch import Caller, may
 from syncsrv.control.errors import Body
 from syncsrv.control.shapes import JobReply, JobStarted, NodeResult, Step, SyncRequest
 from syncsrv.core.backup import DRY_RUN
-from syncsrv.core.jobs import Job, UnknownJobError, about
+from syncsrv.core.jobs import Job, UnknownJobError, about, click_of
 from syncsrv.core.parts import Core
 from syncsrv.core.receipts import noted
 from syncsrv.errors import DeniedError, SyncsrvError, UnreachableError, UsageError
@@ -81,6 +81,7 @@ def sync(core: Core, request: SyncRequest, caller: Caller) -> Job:
         origin=caller.came_from,
         reason=request.reason,
         subject=about(", ".join(nodes), request.areas, dry_run=request.dry_run),
+        click=click_of(caller, request) if request.plans else None,
     )
 
 

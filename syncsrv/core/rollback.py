@@ -16,7 +16,7 @@ from syncsrv.config.load import parse_cluster
 from syncsrv.config.model import Cluster
 from syncsrv.control.dispatch import Caller
 from syncsrv.control.shapes import NodeResult, RollbackRequest
-from syncsrv.core.jobs import Job, about
+from syncsrv.core.jobs import Job, about, click_of
 from syncsrv.core.parts import Core, author, is_remote, power_of
 from syncsrv.core.receipts import noted
 from syncsrv.errors import SyncsrvError, UsageError
@@ -60,6 +60,7 @@ def rollback(core: Core, request: RollbackRequest, caller: Caller) -> Job:
         origin=caller.came_from,
         reason=request.reason,
         subject=about(f"to {aim.commit[:10]}", request.areas, dry_run=request.dry_run),
+        click=click_of(caller, request) if request.plan else None,
     )
 
 

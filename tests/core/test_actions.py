@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from syncsrv.control.shapes import ServicesReply, ServicesRequest
+from syncsrv.control.dispatch import Caller
+from syncsrv.control.shapes import JobStarted, ServicesReply, ServicesRequest
+from syncsrv.control.verbs import Door
 from syncsrv.errors import UnreachableError, UsageError
 from syncsrv.services.control import UnknownServiceError
 from syncsrv.store.receipts import read_receipts
-from tests.core.corekit import Pair, pair_of, steps
+from tests.core.corekit import ALICE, Pair, pair_of, steps
 
 
 @pytest.fixture
@@ -60,6 +63,22 @@ def test_restart_all_skips_with_the_reason_and_moves_no_configuration(pair: Pair
     assert pair.fw1.do("act", ServicesRequest("", "restart-all")).nodes["fw1"].result == "done"
     assert pair.fw1.told() == ["start", "stop", "start"]
     assert pair.fw1.core.recorder.head() == head
+
+
+def test_a_double_click_is_one_click_and_two_commands_are_two(pair: Pair) -> None:
+    def begun(action: str, caller: Caller) -> str:
+        started = pair.fw1.ask("act", ServicesRequest("", action, ("app",)), caller)
+        assert isinstance(started, JobStarted)
+        return started.job
+
+    browser = replace(ALICE, door=Door.WEB, via="web", origin="192.0.2.9")
+    first = begun("start", browser)
+    assert begun("start", browser) == first
+    assert begun("start", replace(browser, person="oscar")) != first
+    clicks = [begun(action, browser) for action in ("start", "stop", "start")]
+    assert len({first, *clicks}) == 4, "only the very next one is the same click"
+    assert begun("start", ALICE) != begun("start", ALICE)
+    assert pair.fw1.core.jobs.join(30)
 
 
 def test_a_failure_is_the_jobs(pair: Pair) -> None:

@@ -18,7 +18,8 @@ from syncsrv.control.shapes_page import FileReply, Session
 from syncsrv.version import __version__
 from syncsrv.web import access
 from syncsrv.web.api import openapi, reading
-from syncsrv.web.api.table import OPERATIONS, PREFIX, Operation, VersionReply
+from syncsrv.web.api.replies import VersionReply
+from syncsrv.web.api.table import OPERATIONS, PREFIX, Operation
 
 API_VERSION = "1"
 

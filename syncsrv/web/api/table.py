@@ -17,10 +17,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import Field as Bounds
 
 from syncsrv.control.dispatch import POWERS
-from syncsrv.control.shapes import Empty, JobInfo, JobRequest, LogRequest, ServicesRequest, Slice, Status, SyncRequest
+from syncsrv.control.shapes import Empty, JobRequest, LogRequest, ServicesRequest, Slice, SyncRequest
 from syncsrv.control.shapes import UserAddRequest as UserAdd
-from syncsrv.control.shapes_page import AuditRequest, PreviewRequest, Session
+from syncsrv.control.shapes_page import AuditRequest, PreviewRequest
 from syncsrv.control.verbs import VERBS
+from syncsrv.web.api import replies
 
 PREFIX = "/api/v1"
 
@@ -32,41 +33,6 @@ PEER_S = 20.0
 
 LONG_S = 90.0
 """For an answer that needs a full scan of the disk."""
-
-
-@dataclass(frozen=True, slots=True)
-class Me:
-    """Who asks. A session's own id is never told, or a script could carry it away; a token has no end."""
-
-    person: str
-    role: str
-    ends_at: str
-    idle_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class JobsReply:
-    """Jobs of this node, the newest first."""
-
-    jobs: tuple[JobInfo, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class VersionReply:
-    """``version``: of the program; ``api``: of this interface, as in its address."""
-
-    version: str
-    api: str
-    node: str
-    cluster: str
-
-
-def _me(session: Session) -> Me:
-    return Me(session.person, session.role, session.ends_at, session.idle_s)
-
-
-def _jobs(status: Status) -> JobsReply:
-    return JobsReply(status.jobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,21 +179,45 @@ def without_none(kind: Any) -> Any:
 
 
 OPERATIONS: tuple[Operation, ...] = (
-    Operation("get-session", "GET", "/session", "session", "Who asks, and what they may do.", reply=Me, turn=_me),
+    Operation(
+        "get-session",
+        "GET",
+        "/session",
+        "session",
+        "Who asks, and what they may do.",
+        reply=replies.Me,
+        turn=replies.me,
+    ),
     Operation(
         *("set-own-password", "PUT", "/session/password", "own-password", "Change the own password."),
-        reply=Me,
-        turn=_me,
+        reply=replies.Me,
+        turn=replies.me,
     ),
-    Operation("get-version", "GET", "/version", "", "Which node this is, and what it runs.", reply=VersionReply),
-    Operation("get-status", "GET", "/status", "status", "All that is known of this node and of its peers."),
-    Operation("get-log", "GET", "/log", "log", "Commits of this node or, as last fetched, of a peer."),
-    Operation("get-commit", "GET", "/commit", "show", "One revision and what it changed."),
     Operation(
-        *("get-diff", "GET", "/diff", "diff", "What differs: between nodes, revisions and what is live."),
+        "get-version", "GET", "/version", "", "Which node this is, and what it runs.", reply=replies.VersionReply
+    ),
+    Operation("get-overview", "GET", "/", "status", "All that is known of this node and of its peers."),
+    Operation("get-status", "GET", "/status", "status", "The same, under the name of the command."),
+    Operation(
+        *("get-changes", "GET", "/changes", "diff", "What differs: between nodes, revisions and what is live."),
         deadline_s=PEER_S,
     ),
-    Operation("get-file", "GET", "/file", "file", "One file's bytes as they were at a revision.", deadline_s=PEER_S),
+    Operation("get-history", "GET", "/history", "log", "Commits of this node or, as last fetched, of a peer."),
+    Operation("get-commit", "GET", "/history/commit", "show", "One revision and what it changed."),
+    Operation(
+        *("get-file", "GET", "/history/file", "file", "One file's bytes as they were at a revision."),
+        deadline_s=PEER_S,
+    ),
+    Operation(
+        *("get-vips", "GET", "/vips", "status", "The virtual addresses of each node, as last known."),
+        reply=replies.VipsReply,
+        turn=replies.vips,
+    ),
+    Operation(
+        *("get-drift", "GET", "/drift", "status", "What was changed on each node since it was synchronized."),
+        reply=replies.DriftReply,
+        turn=replies.drift,
+    ),
     Operation("get-preview", "GET", "/preview", "preview", "What sync or rollback would do, and which guards fire."),
     Operation(
         *("commit", "POST", "/commit", "commit", "Record what is live now."),
@@ -235,7 +225,9 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("sync", "POST", "/sync", "sync", "Start a synchronization.", status=202),
     Operation("rollback", "POST", "/rollback", "rollback", "Start a rollback of this node.", status=202),
-    Operation("get-jobs", "GET", "/jobs", "status", "The jobs of this node.", reply=JobsReply, turn=_jobs),
+    Operation(
+        "get-jobs", "GET", "/jobs", "status", "The jobs of this node.", reply=replies.JobsReply, turn=replies.jobs
+    ),
     Operation(
         *("get-job", "GET", "/jobs/{job}", "job", "One job; waits for steps after the first `after`, or less."),
         deadline_s=WAIT_S + 10,

@@ -19,7 +19,7 @@ def operation(name: str) -> Operation:
     return next(one for one in OPERATIONS if one.name == name)
 
 
-DIFF, LOG, JOB = operation("get-diff"), operation("get-log"), operation("get-job")
+DIFF, LOG, JOB = operation("get-changes"), operation("get-history"), operation("get-job")
 SYNC, PASSWORD, ABORT = operation("sync"), operation("set-password"), operation("abort-job")
 
 

@@ -124,7 +124,7 @@ def test_a_file_comes_as_its_bytes_and_never_as_a_page(site: Site) -> None:
     (site.node.root / "etc/app/link").symlink_to("ü")
     site.node.core.record(via="watch")
     headers = token(site, "vera")
-    response = api(site, "GET", "/file", headers, query_string={"rev": "main", "path": "/etc/app/ü <b>\n.html"})
+    response = api(site, "GET", "/history/file", headers, query_string={"rev": "main", "path": "/etc/app/ü <b>\n.html"})
     assert (response.status_code, response.mimetype) == (200, "application/octet-stream")
     assert response.get_data(as_text=True) == text
     assert response.headers["Content-Disposition"] == "attachment"
@@ -133,9 +133,9 @@ def test_a_file_comes_as_its_bytes_and_never_as_a_page(site: Site) -> None:
     told = {name: response.headers[f"Syncsrv-{name}"] for name in ("Kind", "Mode", "Commit", "Blob", "Owner")}
     assert (told["Kind"], told["Mode"]) == ("file", "0640")
     assert len(told["Commit"]) == len(told["Blob"]) == 40
-    link = api(site, "GET", "/file?rev=main&path=/etc/app/link", headers)
+    link = api(site, "GET", "/history/file?rev=main&path=/etc/app/link", headers)
     assert (link.text, link.headers["Syncsrv-Kind"]) == ("ü", "link")
-    folder = api(site, "GET", "/file?rev=main&path=/etc/app", headers)
+    folder = api(site, "GET", "/history/file?rev=main&path=/etc/app", headers)
     assert (folder.text, folder.headers["Syncsrv-Kind"]) == ("", "directory")
 
 
@@ -145,7 +145,7 @@ def test_a_program_reads_a_file_to_its_end_or_not_and_others_go_on(site: Site) -
     headers = token(site)
     for _ in range(20):  # more than streams may be open at once
         with site.app.test_client() as client:
-            client.get("/api/v1/file?rev=main&path=/etc/app/big", headers=headers, buffered=False).close()
+            client.get("/api/v1/history/file?rev=main&path=/etc/app/big", headers=headers, buffered=False).close()
     assert api(site, "GET", "/status", headers).status_code == 200
 
 
@@ -169,16 +169,16 @@ WRONG: dict[str, tuple[str, str, dict[str, Any], int, str]] = {
     "too large": ("POST", "/commit", {"json": {"message": "x" * (1 << 20)}}, 413, "too-large"),
     "too large in a frame": ("POST", "/commit", {"json": {"message": "x" * ((1 << 20) - 20)}}, 413, "too-large"),
     "another field": ("POST", "/commit", {"json": {"mesage": SECRET}}, 400, "bad-request"),
-    "another field in a query": ("GET", f"/log?limti={SECRET}", {}, 400, "bad-request"),
-    "a field twice in a query": ("GET", f"/log?path={SECRET}&path=b", {}, 400, "bad-request"),
+    "another field in a query": ("GET", f"/history?limti={SECRET}", {}, 400, "bad-request"),
+    "a field twice in a query": ("GET", f"/history?path={SECRET}&path=b", {}, 400, "bad-request"),
     "a query where a body is taken": ("POST", f"/commit?message={SECRET}", {"json": {}}, 400, "bad-request"),
     "another type": ("PUT", "/users/bob", {"json": {"role": "viewer", "password": [SECRET]}}, 400, "bad-request"),
     "not one of the words": ("PUT", "/users/bob", {"json": {"role": SECRET}}, 400, "bad-request"),
-    "out of its bounds": ("GET", "/log?limit=100000", {}, 400, "bad-request"),
-    "missing": ("GET", "/file?rev=main", {}, 400, "bad-request"),
+    "out of its bounds": ("GET", "/history?limit=100000", {}, 400, "bad-request"),
+    "missing": ("GET", "/history/file?rev=main", {}, 400, "bad-request"),
     "no such job": ("GET", "/jobs/none", {}, 404, "unknown-job"),
     "no such user": ("DELETE", "/users/none", {}, 404, "unknown-user"),
-    "no such revision": ("GET", "/commit?rev=none", {}, 404, "unknown-revision"),
+    "no such revision": ("GET", "/history/commit?rev=none", {}, 404, "unknown-revision"),
     "a body where none is taken": ("POST", "/users/alice/tokens", {"json": {"x": SECRET}}, 400, "bad-request"),
     "no such guard": ("POST", "/sync", {"json": {"force": ["none"]}}, 400, "usage"),
 }

@@ -46,7 +46,7 @@ def test_nobody_may_ask_who_may_not_ask_the_verb(one: Operation) -> None:
 
 
 def test_a_request_is_built_from_path_row_and_what_was_sent() -> None:
-    diff = operation("get-diff")
+    diff = operation("get-changes")
     sent = diff.sent(revs=("a",), offset=5, paths=("/x",))
     assert diff.build({}, sent) == DiffRequest(revs=("a",), part=Slice(offset=5, paths=("/x",)))
     services = operation("get-services")
@@ -64,4 +64,4 @@ def test_types_of_a_query() -> None:
     assert without_none(str | int | None) == str | int | None
     assert is_many(tuple[str, ...])
     assert not is_many(str)
-    assert operation("get-log").build({}, operation("get-log").sent()) == LogRequest()
+    assert operation("get-history").build({}, operation("get-history").sent()) == LogRequest()

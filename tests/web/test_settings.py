@@ -197,6 +197,25 @@ def test_a_token_is_shown_once_and_works_until_it_is_revoked(fresh: Site) -> Non
     assert program.get("/settings", headers=headers).status_code == 303
 
 
+def test_a_password_says_whose_it_is_and_what_it_does_not_end(fresh: Site) -> None:
+    admin = fresh.browser("alice")
+    text = admin.text("/settings")
+    forms = [form for form in re.findall(r"<form.*?</form>", text, re.S) if 'type="password"' in form]
+    whose = [re.findall(r'<input type="text" value="(\w+)" autocomplete="username"', form) for form in forms]
+    assert whose[0] == ["alice"], "one's own"
+    assert whose[-1] == [], "a new user's, whose name is typed"
+    assert ["alice"] in whose[1:-1]
+    assert all(len(one) == 1 for one in whose[:-1])
+    you = text[text.index('id="you"') : text.index('id="users"')]
+    assert "A changed password ends log-ins, never API tokens" in you
+    assert "Revoke" not in you, "there is none"
+    assert admin.post("/settings/users/token", {"name": "alice"}).status_code == 200
+    text = admin.text("/settings")
+    you = text[text.index('id="you"') : text.index('id="users"')]
+    assert "Revoke 1 token of alice" in you
+    assert "until an admin has it revoked" in fresh.browser("vera").text("/settings")
+
+
 @pytest.mark.parametrize("name", ["vera", "oscar"])
 def test_who_is_no_admin_sees_no_users_and_changes_none(lone: Site, name: str) -> None:
     browser = lone.browser(name)

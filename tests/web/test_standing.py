@@ -69,6 +69,21 @@ def test_what_was_not_fetched_yet_is_named_only(site: Site, vera: Browser) -> No
     assert "/etc/more.conf" in page
 
 
+def test_a_file_that_is_too_much_beside_others_is_shown_when_it_is_asked_for(site: Site, vera: Browser) -> None:
+    drift(site, **{f"app/wide{number}": f"{number:07}\n" * 130_000 for number in range(9)})
+    assert "0000008</td>" not in vera.text("/drift")
+    assert "0000008</td>" in vera.text("/drift?full=/etc/app/wide8")
+
+
+def test_for_a_script_nothing_is_compared(site: Site, vera: Browser) -> None:
+    drift(site, **{"app/app.conf": "by hand\n"})
+    page = vera.text("/drift")
+    poll = vera.get("/drift", headers={"X-Poll": "1"}).get_data(as_text=True)
+    assert ("by hand" in page, "by hand" in poll) == (True, False)
+    assert "1 file on fw2 is not as" in poll
+    assert "<title>Drift" in poll
+
+
 def test_a_hostile_file_name_is_text(site: Site, vera: Browser) -> None:
     drift(site, **{"app/<script>alert(1)<!--": "x\n"})
     page = vera.text("/drift")

@@ -178,14 +178,14 @@ def _read(lexer: Lexer, text: str, allowance: Allowance) -> tuple[Runs, ...]:
     done: list[Runs] = []
     line: list[tuple[int, str]] = []
     for css, value in _tokens(lexer, text.replace("\r\n", "\n")):
+        if allowance.over():  # asked at each token: one may be found only after the whole rest was read in vain
+            return ()
         first, *rest = value.split("\n")
         if first:
             line.append((len(first), css))
         for part in rest:
             done.append(_joined(line))
             line = [(len(part), css)] if part else []
-            if allowance.over():
-                return ()
     return (*done, _joined(line))
 
 

@@ -107,6 +107,12 @@ def test_a_page_that_took_too_long_goes_on_without_colour() -> None:
     assert kept.lines("/etc/a.yaml", text, "blob", Allowance(Stopped(9.0), 1.0)) == (), "of another language"
 
 
+def test_one_line_may_not_take_longer_than_a_page() -> None:
+    line = "m{" * 400
+    assert Highlighter().lines("/etc/a.pl", line, "", Allowance(Stopped(0.01))) == ()
+    assert Highlighter().lines("/etc/a.pl", line, "", Allowance(Stopped(0.0))) != ()
+
+
 def test_what_is_remembered_has_an_end() -> None:
     kept = Highlighter()
     allowance = Allowance(Stopped(0.0))

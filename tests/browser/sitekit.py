@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Route
+from playwright.sync_api import Error as PlaywrightError
 
 from tests.integration.faults import running
 from tests.integration.pair import CLUSTER, Node, Pair
@@ -136,8 +137,15 @@ class Site:
         seen.watch(context)
         if person:
             context.add_cookies([{"name": k, "value": v, "url": at.page} for k, v in self.session(person, at).items()])
+        page = context.new_page()
         try:
-            yield context.new_page(), seen
+            yield page, seen
+        except Exception as error:
+            with contextlib.suppress(PlaywrightError):
+                error.add_note(
+                    f"{self.pair.fw1.tail(12)}\nat {page.url}:\n{page.locator('body').inner_text(timeout=1000)}"
+                )
+            raise
         finally:
             context.close()
 

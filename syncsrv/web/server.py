@@ -8,6 +8,7 @@ one address has a bounded number of connections.
 from __future__ import annotations
 
 import errno
+import ipaddress
 import logging
 import socket
 import ssl
@@ -43,7 +44,7 @@ class Limits:
     Attributes:
         threads: workers.
         connections: open ones.
-        per_address: open ones of one address: a browser has six, and some people share an address.
+        per_address: open ones of one address, or of an IPv6 /64: a browser has six, and some people share an address.
         idle_s: before the first byte and between two requests.
         handshake_s, head_s, body_s: for the whole of each, however it trickles in.
         answer_s: for a large file over a thin line; who reads more slowly holds a worker up for nothing.
@@ -70,6 +71,14 @@ _PLAIN = (
     "Content-Length: {}\r\n\r\n{}"
 )
 _SPEAKS_TLS = "cannot answer: this port speaks TLS only; open the same address with https:// instead of http://\n"
+
+
+def source_of(address: str) -> str:
+    """Whose connections are counted together: whoever has one IPv6 address has all of its /64."""
+    if ":" not in address:
+        return address
+    packed = ipaddress.IPv6Address(address.partition("%")[0]).packed
+    return str(ipaddress.IPv6Network((packed[:8] + bytes(8), 64)))
 
 
 class WebServer:
@@ -317,13 +326,13 @@ class _Server(wsgi.Server):
         except OSError as error:
             sock.close()
             raise ConnectionAbortedError(errno.ECONNABORTED, "it is gone") from error
+        source = source_of(address)
         with self._lock:
             many = (
-                self._addresses[address] >= self.limits.per_address
-                or self._addresses.total() >= self.limits.connections
+                self._addresses[source] >= self.limits.per_address or self._addresses.total() >= self.limits.connections
             )
             if not many:
-                self._addresses[address] += 1
+                self._addresses[source] += 1
                 self._new.add(conn)
         if many:
             sock.close()
@@ -342,9 +351,10 @@ class _Server(wsgi.Server):
         with self._lock:
             address, conn.address = conn.address, ""
             if address:
-                self._addresses[address] -= 1
-                if not self._addresses[address]:
-                    del self._addresses[address]
+                source = source_of(address)
+                self._addresses[source] -= 1
+                if not self._addresses[source]:
+                    del self._addresses[source]
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         """What clients do wrong is no line of a log that a person reads."""

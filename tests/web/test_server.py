@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from syncsrv.web.server import BODY_BYTES, HEAD_BYTES, Limits, WebServer
+from syncsrv.web.server import BODY_BYTES, HEAD_BYTES, Limits, WebServer, source_of
 from syncsrv.web.tls import CertificateError, tls_context
 from tests.support.wait import until
 from tests.web.certificates import self_signed
@@ -230,6 +230,12 @@ def test_one_address_cannot_take_all(secure: Site) -> None:
                 continue
         assert kept <= LIMITS.per_address
     until(lambda: secure.get()[0] == 200, what="its place to be free again")
+
+
+def test_whoever_has_an_ipv6_network_is_one_client() -> None:
+    assert source_of("192.0.2.7") == "192.0.2.7"
+    assert source_of("2001:db8:0:1::7") == source_of("2001:db8:0:1:ffff::") != source_of("2001:db8:0:2::7")
+    assert source_of("fe80::1%eth0") == source_of("fe80::2%eth0")
 
 
 def test_places_are_given_back(either: Site) -> None:

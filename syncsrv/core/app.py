@@ -40,6 +40,7 @@ from syncsrv.core.jobs import Jobs
 from syncsrv.core.lag import Lag
 from syncsrv.core.mains import follow_main
 from syncsrv.core.parts import Core, Live, areas_of
+from syncsrv.core.passwords import Passwords
 from syncsrv.core.peers import PeerBook
 from syncsrv.core.people import People
 from syncsrv.core.recovery import recover
@@ -79,12 +80,13 @@ class App:
     Args:
         directory: the configuration directory.
         clock: the machine's.
+        passwords: what they cost; as much as is advised unless given.
 
     Raises:
         ConfigurationError: with every problem of the configuration.
     """
 
-    def __init__(self, directory: Path, clock: Clock) -> None:
+    def __init__(self, directory: Path, clock: Clock, passwords: Passwords | None = None) -> None:
         self._directory = directory
         self._clock = clock
         config = load(directory)
@@ -104,7 +106,7 @@ class App:
         self._memory = Memory()
         self._live = Live(config)
         self._people_seen = ""
-        people = People(node.state_dir)
+        people = People(node.state_dir, passwords)
         sessions = Sessions(node.state_dir / "sessions.json", clock, boot_id())
         secret = page_secret(node.state_dir / "web")
         login = WebLogin(people, sessions, Devices(secret), clock)

@@ -56,7 +56,11 @@ def create_app(setup: WebSetup, link: access.Asking, clock: Clock, assets: Asset
     )
     app.url_map.strict_slashes = False  # either would redirect to an address made from the Host header
     app.url_map.merge_slashes = False
-    app.jinja_options = {"undefined": StrictUndefined, "loader": DictLoader(dict(assets.templates))}
+    app.jinja_options = {
+        "undefined": StrictUndefined,
+        "loader": DictLoader(dict(assets.templates)),
+        "bytecode_cache": assets.compiled,
+    }
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     forms = KeptForms(clock)
     app.extensions.update(

@@ -5,8 +5,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import CodeType
+
+from jinja2.bccache import Bucket, BytecodeCache
 
 from syncsrv import shipped
 
@@ -26,6 +29,20 @@ class StaticFile:
     version: str
 
 
+class Compiled(BytecodeCache):
+    """The templates' code, in memory: they are compiled once, however many applications are made of them."""
+
+    def __init__(self) -> None:
+        self._code: dict[tuple[str, str], CodeType] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._code.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        if bucket.code is not None:
+            self._code[bucket.key, bucket.checksum] = bucket.code
+
+
 @dataclass(frozen=True, slots=True)
 class Assets:
     """Everything that pages are made of.
@@ -33,10 +50,12 @@ class Assets:
     Attributes:
         templates: name (``base.html``) to text.
         static: name (``syncsrv.css``) to file.
+        compiled: where the templates' code is kept.
     """
 
     templates: Mapping[str, str]
     static: Mapping[str, StaticFile]
+    compiled: Compiled = field(default_factory=Compiled, compare=False)
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Assets:

@@ -20,10 +20,13 @@ from syncsrv.control.shapes import Facts, JobReply, JobStarted, NodeResult, Step
 from syncsrv.control.verbs import VERBS, Door
 from syncsrv.core.app import App
 from syncsrv.core.handlers import Handlers
+from syncsrv.core.passwords import Passwords
 from syncsrv.core.peers import PeerBook
+from syncsrv.core.people import ADMIN, People
 from syncsrv.core.ssh.peerlink import PeerAddress, PeerLinks
 from syncsrv.store.signing import parse_public_line
 from syncsrv.version import __version__
+from tests.core.webloginkit import CHEAP
 from tests.support.wait import until
 
 CLUSTER = """\
@@ -114,6 +117,8 @@ class Node:
             *("--config", str(self.etc), "init", "--node", name, "--role", role, "--root", str(self.root)),
             *("--state-dir", str(self.state), "--run-dir", str(home / "run"), "--ssh", "127.0.0.1:8022"),
         ]
+        self.state.mkdir(mode=0o700)
+        People(self.state, Passwords(CHEAP)).add(ADMIN, "admin", "a password that nobody uses", None)
         with contextlib.redirect_stdout(io.StringIO()):
             assert run(argv) == 0
         ctl = home.parent / "ctl"
@@ -125,7 +130,7 @@ class Node:
 
     def open(self) -> None:
         """Put the core together, and commit what is live."""
-        self.app = App(self.etc, self.clock)
+        self.app = App(self.etc, self.clock, Passwords(CHEAP))
         core = self.core = self.app.core
         core.link = self.links = PeerLinks(
             lambda: {

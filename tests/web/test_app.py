@@ -12,10 +12,9 @@ from flask import Flask
 
 from syncsrv.clock import Clock, SystemClock, rfc3339
 from syncsrv.web.app import create_app
-from syncsrv.web.assets import Assets
 from syncsrv.web.wsgi import HEADERS, Outermost
 from tests.support.wait import until
-from tests.web.webkit import SETUP, Browser, Site
+from tests.web.webkit import ASSETS, SETUP, Browser, Site
 
 OPEN = {
     "login.form",
@@ -204,7 +203,7 @@ def test_core_away_is_a_page_that_says_so(site: Site) -> None:
 
 
 def test_a_bug_is_a_page_with_a_number_that_the_log_has(lone: Site, caplog: pytest.LogCaptureFixture) -> None:
-    app = create_app(SETUP, lone.link, SystemClock(), Assets.load())
+    app = create_app(SETUP, lone.link, SystemClock(), ASSETS)
 
     def broken() -> str:
         raise RuntimeError("secret detail")
@@ -236,7 +235,7 @@ def test_an_error_page_that_fails_does_not_end_the_server(caplog: pytest.LogCapt
 
 
 def test_cookies_under_tls_are_bound_to_it_and_to_the_node(lone: Site) -> None:
-    app = create_app(replace(SETUP, certificate="PEM"), lone.link, SystemClock(), Assets.load())
+    app = create_app(replace(SETUP, certificate="PEM"), lone.link, SystemClock(), ASSETS)
     answer = app.test_client().get("/login", base_url="https://fw1:8443")
     (cookie,) = answer.headers.getlist("Set-Cookie")
     assert cookie.startswith("__Host-syncsrv-fw1=")
@@ -249,7 +248,7 @@ def test_cookies_under_tls_are_bound_to_it_and_to_the_node(lone: Site) -> None:
 
 
 def test_under_tls_a_form_must_come_from_this_origin(lone: Site) -> None:
-    app = create_app(replace(SETUP, certificate="PEM"), lone.link, SystemClock(), Assets.load())
+    app = create_app(replace(SETUP, certificate="PEM"), lone.link, SystemClock(), ASSETS)
     client = app.test_client()
     base = "https://fw1:8443"
     token = client.get("/login", base_url=base).text.partition('name="csrf_token" value="')[2].partition('"')[0]

@@ -25,6 +25,7 @@ from syncsrv.web.link import Link
 from tests.core.corekit import CLUSTER, Node, Pair, pair_of, single
 
 ROLES = {"alice": "admin", "oscar": "operator", "vera": "viewer"}
+ASSETS = Assets.load()
 PASSWORD = "a long enough password"
 SETUP = WebSetup("digest", node="fw1", cluster="edge", listen="127.0.0.1:8443", cookie_secret="secret of the cookies")
 
@@ -108,7 +109,7 @@ def site_on(node: Node, pair: Pair | None = None, setup: WebSetup = SETUP) -> Si
     """The page of a node that runs already; close it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     link = Link(theirs, version=__version__, away_s=0.2)
-    app = create_app(setup, link, SystemClock(), Assets.load())
+    app = create_app(setup, link, SystemClock(), ASSETS)
     site = Site(node, pair, app, link, ours)
     site.join()
     return site

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -125,4 +126,9 @@ def _describe(state: Any) -> None:
     """What an application holds; the document is made now, while the process may still open files."""
     app: Flask = state.app
     app.extensions["syncsrv-waiting"] = threading.BoundedSemaphore(WAITING)
-    app.extensions["syncsrv-openapi"] = openapi.as_json(OPERATIONS, app.config["SESSION_COOKIE_NAME"])
+    app.extensions["syncsrv-openapi"] = _described(app.config["SESSION_COOKIE_NAME"])
+
+
+@functools.lru_cache(maxsize=8)
+def _described(cookie: str) -> bytes:
+    return openapi.as_json(OPERATIONS, cookie)

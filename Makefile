@@ -23,7 +23,7 @@ test: lint
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 test-long: lint
-	$(BIN)/pytest -m '' --hypothesis-profile=long -o session_timeout=0 $(PYTEST_ARGS)
+	$(BIN)/pytest -m '' --hypothesis-profile=long -o session_timeout= $(PYTEST_ARGS)
 
 test-bare:
 	.ci/bare

@@ -35,7 +35,7 @@ from syncsrv.store.tags import by_number, read_tag
 from syncsrv.version import __version__
 
 WAIT_S = 2.0
-"""For a run that changes this node: whoever looks at a page is told of it instead of waiting for its end."""
+"""For what reads the disk meanwhile. For a job that changes this node nobody waits who looks at a page: it is told."""
 
 
 class BusyError(SyncsrvError):
@@ -45,7 +45,7 @@ class BusyError(SyncsrvError):
 
     def __init__(self, node: str, job: str | None) -> None:
         by = f"job {job}" if job else "another one"
-        super().__init__(f"cannot look ahead on {node}: {by} is changing it", "look again when that has ended")
+        super().__init__(f"cannot look ahead on {node}: {by} is changing it", "look again when that has ended; Jobs shows how far it is")
 
 
 def preview(core: Core, request: PreviewRequest) -> PreviewReply:
@@ -104,7 +104,7 @@ def _refuse_other(doing: str, plan: str, now: NodePreview) -> None:
 @contextmanager
 def _still(core: Core) -> Iterator[None]:
     """While nothing else changes this node."""
-    if not core.recorder.lock.acquire(timeout=WAIT_S):
+    if not core.recorder.lock.acquire(timeout=0.0 if core.live.changing else WAIT_S):
         raise BusyError(core.node, next(iter(core.live.changing), None))
     try:
         yield

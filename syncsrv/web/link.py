@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
 import threading
 import time
+from collections.abc import Collection, Iterator
 
 from syncsrv.control.ask import CoreAwayError
 from syncsrv.control.connection import Answer, Connection, Stream
@@ -27,6 +29,10 @@ AGAIN_S = 0.5
 CALLS = 24
 """Under way at once; core takes no more than 32 of one connection and answers what is over that as busy."""
 
+COMPARING = frozenset({"preview", "diff", "show"})
+COMPARISONS = 8
+"""Of the calls, those that may take seconds in core: however many are asked for, log-in, status, abort get through."""
+
 STREAMS = 4
 """Connections for streams, beside the one for calls: a slow download holds up whatever shares its connection."""
 
@@ -40,6 +46,7 @@ class Link:
         away_s: seconds to wait for a core that is not there.
         keep: whether to outlive core; else the end of a connection is ours too.
         start: whether to begin at once; else there is no core until ``start`` is called.
+        comparing: verbs of which only ``COMPARISONS`` are under way at once.
 
     Attributes:
         ended: set once no core can come any more.
@@ -53,6 +60,7 @@ class Link:
         away_s: float = AWAY_S,
         keep: bool = True,
         start: bool = True,
+        comparing: Collection[str] = COMPARING,
     ) -> None:
         self._links = links
         self._version = version
@@ -62,6 +70,8 @@ class Link:
         self._connections: list[Connection] = []
         self._streaming: set[Connection] = set()
         self._calls = threading.BoundedSemaphore(CALLS)
+        self._comparing = comparing
+        self._comparisons = threading.BoundedSemaphore(COMPARISONS)
         self._paused = threading.Event()  # set at the end only
         self.ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -102,8 +112,13 @@ class Link:
     ) -> Answer:
         """Like ``call``, with the descriptors that came along; the taker closes them."""
         ends_at = time.monotonic() + deadline_s
-        if not self._calls.acquire(timeout=deadline_s):
-            raise BusyError(verb, CALLS)
+        with contextlib.ExitStack() as held:
+            if verb in self._comparing:
+                held.enter_context(_place(self._comparisons, verb, COMPARISONS, ends_at))
+            held.enter_context(_place(self._calls, verb, CALLS, ends_at))
+            return self._ask(verb, body, who, origin, ends_at)
+
+    def _ask(self, verb: str, body: Body | None, who: str | None, origin: str, ends_at: float) -> Answer:
         try:
             away_at = self._away_at(ends_at)
             while True:
@@ -115,8 +130,6 @@ class Link:
                     log.debug("not sent: %s", error)
         except ConnectionLostError as error:
             raise _away(error) from error
-        finally:
-            self._calls.release()
 
     def stream(
         self,
@@ -226,6 +239,21 @@ class Link:
             want(self._links)
         else:
             _shut(self._links)
+
+
+@contextlib.contextmanager
+def _place(places: threading.Semaphore, verb: str, count: int, ends_at: float) -> Iterator[None]:
+    """One of ``count`` places.
+
+    Raises:
+        BusyError: none becomes free in time.
+    """
+    if not places.acquire(timeout=max(0.0, ends_at - time.monotonic())):
+        raise BusyError(verb, count)
+    try:
+        yield
+    finally:
+        places.release()
 
 
 def want(links: socket.socket, count: int = 1) -> None:

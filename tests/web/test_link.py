@@ -18,7 +18,7 @@ from syncsrv.control.serve import Server
 from syncsrv.control.verbs import Door
 from syncsrv.control.waiting import NoAnswerError
 from syncsrv.errors import RefusedError
-from syncsrv.web.link import CALLS, STREAMS, Link
+from syncsrv.web.link import CALLS, COMPARISONS, STREAMS, Link
 from tests.control.toys import TABLE, Toys
 from tests.support.wait import until
 
@@ -182,6 +182,24 @@ def test_more_calls_than_core_takes_wait_for_their_turn(serve: Supervisor, link:
     for thread in threads:
         thread.join(10)
     assert len(done) == CALLS + 20
+
+
+def test_what_compares_leaves_places_for_what_does_not(serve: Supervisor) -> None:
+    link = Link(serve.theirs, comparing={"wait"})
+    toys = serve.start_core()
+    threads = [threading.Thread(target=link.call, args=("wait",)) for _ in range(CALLS)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(toys.inside) == COMPARISONS, what="all turns to be taken")
+    with pytest.raises(BusyError):
+        link.call("wait", deadline_s=0.1)
+    assert link.call("who", deadline_s=10)["door"] == "web"
+    assert len(toys.inside) == COMPARISONS
+    toys.release.set()
+    for thread in threads:
+        thread.join(10)
+    assert len(toys.inside) == CALLS
+    link.close()
 
 
 def test_a_stream_gives_its_turn_back(serve: Supervisor, link: Link) -> None:

@@ -134,6 +134,7 @@ def test_what_is_in_use_is_not_replaced_under_the_hands(site: Site) -> None:
         page.goto("/services")
         page.get_by_role("link", name="Restart… web on fw2").click()
         button = page.get_by_role("button", name="Restart web on fw2")
+        page.wait_for_load_state()  # the browser moves to the question at the end of it, and the focus goes
         button.focus()
         mark(page)
         pid = page.locator("tr[data-row]", has_text="web").locator("td").nth(2).inner_text()

@@ -128,7 +128,7 @@ def test_it_fits_both_widths_and_asks_nobody_else(site: Site, name: str) -> None
         seen.nothing(*([r"status of 404"] if name == "missing" else []))
 
 
-@pytest.mark.sample(10)
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("width, theme", LOOKS)
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing_serious(site: Site, name: str, width: int, theme: Theme) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from syncsrv.apply.record import UNSAVED, NotRecordedError
 from syncsrv.apply.settle import JOB_REFS
 from syncsrv.config.model import Role
 from syncsrv.control import shapes
-from syncsrv.control.dispatch import Call, Caller, Handler, Streamed
+from syncsrv.control.dispatch import BusyError, Call, Caller, Handler, Streamed
 from syncsrv.control.shapes_page import OwnPasswordRequest
+from syncsrv.control.verbs import Door
 from syncsrv.core import actions, audit, backup, facts, master, preview, rollback, schedules, settings, users, views
 from syncsrv.core.following import signed
 from syncsrv.core.jobs import UnknownJobError
@@ -25,12 +28,18 @@ from syncsrv.version import __version__
 
 LONGEST_WAIT_S = 5.0
 
+COMPARISONS = 3
+"""Of the page under way at once: each may take a processor for seconds, which core needs for all else too."""
+TURN_S = 0.1
+"""Between two looks whether whoever waits for a turn still wants the answer."""
+
 
 class Handlers:
     """One method a verb, bound to a core."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._comparisons = threading.BoundedSemaphore(COMPARISONS)
 
     def table(self) -> Mapping[str, Handler]:
         """Verb name to method."""
@@ -38,10 +47,10 @@ class Handlers:
             "status": lambda caller, request, call: facts.status(self._core),
             "facts": lambda caller, request, call: facts.facts(self._core, request),
             "log": lambda caller, request, call: views.log(self._core, request),
-            "show": lambda caller, request, call: views.show(self._core, request),
-            "diff": lambda caller, request, call: views.diff(self._core, request),
+            "show": self._in_turn(lambda request: views.show(self._core, request)),
+            "diff": self._in_turn(lambda request: views.diff(self._core, request)),
             "file": lambda caller, request, call: views.file(self._core, request),
-            "preview": lambda caller, request, call: preview.preview(self._core, request),
+            "preview": self._in_turn(lambda request: preview.preview(self._core, request)),
             "job": self._job,
             "abort": self._abort,
             "commit": self._commit,
@@ -67,6 +76,22 @@ class Handlers:
             "schedule-set": lambda caller, request, call: schedules.switch(self._core, request, caller),
             "reload": self._reload,
         }
+
+    def _in_turn(self, compare: Callable[[Any], object]) -> Handler:
+        """For the page one of few at a time; a person at a command line waits for no page."""
+
+        def handler(caller: Caller, request: Any, call: Call) -> object:
+            if caller.door is not Door.WEB:
+                return compare(request)
+            while not self._comparisons.acquire(timeout=TURN_S):
+                if call.gone.is_set():  # web gave up: what nobody waits for any more must not hold up the others
+                    raise BusyError(call.verb, COMPARISONS)
+            try:
+                return compare(request)
+            finally:
+                self._comparisons.release()
+
+        return handler
 
     def _job(self, caller: Caller, request: shapes.JobRequest, call: Call) -> shapes.JobReply:
         try:

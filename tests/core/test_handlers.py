@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from syncsrv.apply.record import NotRecordedError
 from syncsrv.apply.settle import JOB_REFS
-from syncsrv.control.dispatch import Caller, Streamed
+from syncsrv.control.dispatch import BusyError, Call, Caller, Streamed
 from syncsrv.control.shapes import (
     CommitReply,
     CommitRequest,
@@ -25,9 +26,11 @@ from syncsrv.control.shapes import (
     UsersReply,
 )
 from syncsrv.control.verbs import VERBS, Door
+from syncsrv.core.handlers import COMPARISONS, Handlers
 from syncsrv.core.jobs import UnknownJobError
 from syncsrv.errors import SyncsrvError, UsageError
 from tests.core.corekit import ALICE, Node, Pair, pair_of, single
+from tests.support.wait import until
 
 FW2 = Caller(Door.PEER, "operator", "", node="fw2", via="peer")
 
@@ -138,3 +141,34 @@ def test_following_a_job_waits_only_so_long_and_an_unknown_one_is_named(pair: Pa
     reply = pair.fw1.do("sync", SyncRequest())
     again = pair.fw1.ask("job", JobRequest(reply.job, after=len(reply.steps), wait_s=1e9))
     assert again == replace(reply, steps=())
+
+
+def test_the_page_compares_a_few_at_a_time_and_only_what_is_still_wanted(node: Node) -> None:
+    inside: list[object] = []
+    go = threading.Event()
+
+    def compare(request: object) -> object:
+        inside.append(request)
+        assert go.wait(10)
+        return request
+
+    handler = Handlers(node.core)._in_turn(compare)
+    browser = replace(ALICE, door=Door.WEB, via="web")
+    threads = [
+        threading.Thread(target=handler, args=(browser, number, Call("preview", ""))) for number in range(COMPARISONS)
+    ]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(inside) == COMPARISONS, what="all turns to be taken")
+    late = Call("preview", "")
+    late.gone.set()
+    with pytest.raises(BusyError):
+        handler(browser, "given up", late)
+    command = threading.Thread(target=handler, args=(ALICE, "command line", Call("preview", "")))
+    command.start()
+    until(lambda: "command line" in inside, what="what waits for no page")
+    go.set()
+    for thread in (*threads, command):
+        thread.join(10)
+    assert handler(browser, "later", Call("preview", "")) == "later"
+    assert "given up" not in inside

@@ -70,7 +70,7 @@ def aim_at(core: Core, rev: str, areas: tuple[str, ...]) -> Aim:
     Raises:
         UsageError: no such revision or area.
     """
-    commit = core.store.resolve(rev)
+    commit = core.store.resolve_shown(rev)
     _require_own(core, commit)
     then = _cluster_at(core, commit)
     known = (*then.areas, CLUSTER_AREA)

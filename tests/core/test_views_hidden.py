@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from syncsrv.control.shapes import DiffRequest, LogRequest, ShowRequest, SyncRequest
+from syncsrv.control.shapes import DiffRequest, LogRequest, RollbackRequest, ShowRequest, SyncRequest
 from syncsrv.control.shapes_page import FileRequest, PreviewRequest
 from syncsrv.core.mains import peer_main
 from syncsrv.plan.tree import Entry, Kind
@@ -51,6 +51,8 @@ def questions(rev: str) -> list[tuple[str, object]]:
         ("log", LogRequest(before=rev)),
         ("preview", PreviewRequest("sync", rev=rev)),
         ("sync", SyncRequest(rev=rev)),
+        ("preview", PreviewRequest("rollback", rev=rev)),
+        ("rollback", RollbackRequest(rev)),
     ]
 
 

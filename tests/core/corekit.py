@@ -61,11 +61,12 @@ ALICE = Caller(Door.LOCAL, "admin", "alice", via="cli")
 
 @dataclass
 class Pair:
-    """The door between nodes: who is away, and as what a node comes in."""
+    """The door between nodes: who is away, as what a node comes in, and how often one was dialled."""
 
     nodes: dict[str, Node] = field(default_factory=dict)
     away: set[str] = field(default_factory=set)
     power: str = "operator"
+    dialled: int = 0
 
     @property
     def fw1(self) -> Node:
@@ -92,6 +93,7 @@ class LocalDoor:
     name: str
 
     def dial(self, request: Dial) -> tuple[DialReply, socket.socket | None]:
+        self.pair.dialled += 1
         if request.peer in self.pair.away or request.peer not in self.pair.nodes:
             return DialReply(Dialled.UNREACHABLE, detail="connection refused"), None
         ours, theirs = socket.socketpair()

@@ -9,7 +9,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -97,10 +96,6 @@ startsecs = 0
 redirect_stderr = true
 stdout_logfile = {home}/nginx.log
 """
-
-QUIET_S, THEN_S = 2.0, 1.0
-SLACK_S = 2.0
-"""What a machine with two loaded cores may add."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,18 +211,13 @@ def dressed(etc: Path) -> None:
         pytest.param(lambda etc: (etc / "koi-utf").unlink(), {"koi-utf"}, id="removed"),
     ],
 )
-def test_an_edit_is_on_main_within_the_quiet_period_and_a_second(
-    edge: Edge, edit: Callable[[Path], object], changed: set[str]
-) -> None:
+def test_an_edit_is_on_main_by_itself(edge: Edge, edit: Callable[[Path], object], changed: set[str]) -> None:
     node, before = edge.pair.fw1, listing(edge.pair.fw2.root)
     edge.pair.fw1.do("commit")
     main = node.repository / "refs/heads/main"
-    old, began_at = main.read_text(), time.monotonic()
+    old = main.read_text()
     edit(node.file("/etc/nginx"))
     until(lambda: main.read_text() != old, deadline_s=30, what="the edit to be on main")
-    took_s = time.monotonic() - began_at
-    print(f"on main after {took_s:.2f} s")
-    assert took_s < QUIET_S + THEN_S + SLACK_S
     shown = node.do("show", "main")
     assert {one["path"] for one in shown["files"]} == {f"/etc/nginx/{path}" for path in changed}
     for path in changed:

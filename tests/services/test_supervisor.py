@@ -111,14 +111,11 @@ def test_a_stop_that_takes_too_long_ends_at_the_deadline_and_blocks_no_reading(
 ) -> None:
     supervisor.start("s", program("deaf"), 20)
     until((folder / "d" / "loaded").exists)
-    clock = SystemClock()
-    began = clock.monotonic()
     try:
         with pytest.raises(
             ServiceActionError, match=r"cannot stop service s: supervisor at .*: no answer within 0.5 s"
         ):
             supervisor.stop("s", program("deaf"), 0.5)
-        assert clock.monotonic() - began < 5
         status = read(supervisor, "deaf")
         assert (status.state, status.reason) == (ServiceState.RUNNING, "it is being stopped")
     finally:

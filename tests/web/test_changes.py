@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -15,6 +14,7 @@ from werkzeug.test import TestResponse
 from syncsrv.control.shapes import DiffRequest, JobReply
 from syncsrv.web.pages.changes import LONGEST_REASON, PAGE_FILES
 from tests.core.corekit import CLUSTER, Node, key_of, pin
+from tests.support.work import calls
 from tests.web.webkit import Browser, Site, site_of_one, site_of_pair
 
 
@@ -420,9 +420,9 @@ def test_a_peer_that_is_away_is_shown_as_last_known(equal: Site) -> None:
     equal.node.links.close()
     for _ in range(4):
         equal.node.hear()
-    begin = time.monotonic()
-    page = equal.browser("oscar").text("/changes")
-    assert time.monotonic() - begin < 5, "no page waits for a peer"
+    browser, dialled = equal.browser("oscar"), equal.pair.dialled
+    page = browser.text("/changes")
+    assert equal.pair.dialled == dialled, "no page asks a peer"
     assert "fw2 does not answer. What is shown of it is what was last known" in text_of(page)
     assert "a sync asks it first" in page
 
@@ -510,10 +510,8 @@ def test_a_page_of_files_made_to_hurt_is_there_soon(equal: Site) -> None:
         put(equal, f"/etc/app/{number}.yaml", ("&" * 990 + "\n") * 100)
     hear(equal)
     browser = equal.browser("oscar")
-    begin = time.process_time()
-    browser.text("/changes")
-    took = time.process_time() - begin
-    assert took < 6, f"{took:.1f} s"
+    _, steps = calls(lambda: browser.text("/changes"))
+    assert steps < 20_000_000, "a tenth of that is usual"
 
 
 def test_a_rollback_shows_the_way_back_and_goes_it(equal: Site) -> None:
@@ -544,22 +542,20 @@ def test_a_rollback_shows_the_way_back_and_goes_it(equal: Site) -> None:
     assert "Nothing differs: there is nothing to roll back." in page
 
 
-def test_twenty_thousand_files_are_paged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [3000, pytest.param(20_000, marks=pytest.mark.long)])
+def test_many_thousand_files_are_paged(tmp_path: Path, count: int) -> None:
     with site_of_pair(tmp_path, CLUSTER) as site:
         folder = site.node.root / "etc/app/many"
         folder.mkdir()
-        for number in range(20_000):
+        for number in range(count):
             (folder / f"{number:05}.conf").write_text(f"listen {number};\n")
         site.node.core.record(via="watch")
         browser = site.browser("oscar")
-        begin = time.monotonic()
         page = browser.text("/changes")
-        took = time.monotonic() - begin
-        assert "Files 1 to 50 of 20,005" in page
+        assert f"Files 1 to 50 of {count + 5:,}" in page
         assert page.count('<details class="file"') == PAGE_FILES
         assert re.search(r'<details class="file" id="f1" data-path="[^"]*">', page), "folded"
         assert len(page) < 400_000
-        last = browser.text("/changes?page=401")
-        assert "Files 20,001 to 20,005 of 20,005" in last
+        last = browser.text(f"/changes?page={count // PAGE_FILES + 1}")
+        assert f"Files {count + 1:,} to {count + 5:,} of {count + 5:,}" in last
         assert "Previous 50" in last
-        assert took < 10, f"{took:.1f} s"

@@ -106,7 +106,7 @@ def test_no_core_is_said_after_a_moment(link: Link) -> None:
     began = time.monotonic()
     with pytest.raises(CoreAwayError, match="it is not running") as caught:
         link.call("who")
-    assert 0.9 < time.monotonic() - began < 5
+    assert time.monotonic() - began > 0.9
     assert "syncsrv serve" in caught.value.remedy
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from syncsrv.plan.patience import Effort
 from syncsrv.web.views.difflines import Efforts, Hunk, Line, Row, TextDiff, split_lines, text_diff
+from tests.support.work import calls
 
 TEXTS = st.lists(
     st.tuples(
@@ -162,8 +162,12 @@ HOSTILE: dict[str, Callable[[], tuple[str, str]]] = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_text_made_to_hurt_ends_soon(name: str) -> None:
     old, new = HOSTILE[name]()
-    begin = time.process_time()
-    found = text_diff(old, new)
-    took = time.process_time() - begin
-    assert len(list(found.hunks(400))) > 0
-    assert took < 2.0, f"{name}: {took:.2f} s"
+    efforts = Efforts()
+    given = efforts.lines.left + efforts.words.left
+    found, steps = calls(lambda: text_diff(old, new, efforts))
+    shown, more = calls(lambda: list(found.hunks(400)))
+    assert shown
+    paid = given - efforts.lines.left - efforts.words.left
+    assert min(efforts.lines.left, efforts.words.left) >= 0
+    lines = len(split_lines(old)) + len(split_lines(new))
+    assert steps + more < 1000 + 5 * (lines + paid), "what it does is paid for"

@@ -100,6 +100,7 @@ class _Serve:
         self._links: socket.socket | None = None
         self._wanted = 0
         self._link_at = 0.0
+        self._over = False
 
     def run(self) -> int:
         signal.set_wakeup_fd(self._wakeup.fileno())
@@ -108,7 +109,7 @@ class _Serve:
         self._core.start()
         try:
             if not self._wait_for_core():
-                return self._failed_start()
+                return 0 if self._over else self._failed_start()
             self._door.start()
             self._web.start()
             self._say(f"serving {self._directory}")
@@ -221,6 +222,7 @@ class _Serve:
                 readable, _, _ = select.select([self._signals], [], [], 0.05)
                 told = self._signals.recv(256) if readable else b""
                 if signal.SIGTERM in told or signal.SIGINT in told:
+                    self._over = True
                     return False
         return False
 

@@ -71,6 +71,13 @@ def test_when_serve_is_killed_all_end_by_themselves(node: Node) -> None:
     until(lambda: gone(children), 30, "core, door and web to end")
 
 
+def test_told_to_end_while_core_starts_it_ends_as_told(node: Node) -> None:
+    node.start(wait=False)
+    until(lambda: node.pids("core"), what="core to be started")
+    assert node.stop() == 0
+    assert "did not start" not in node.log.read_text()
+
+
 def test_a_core_that_cannot_start_ends_serve_with_its_status(node: Node) -> None:
     (node.state / "journal.json").write_text("{")
     node.start(wait=False)

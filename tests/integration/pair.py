@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from syncsrv.control.ask import Client
+from syncsrv.errors import SyncsrvError
 from tests.support.net import free_port
 from tests.support.wait import until
 
@@ -132,8 +134,16 @@ class Node:
         return answer.data
 
     def status(self) -> Mapping[str, Any]:
-        data: Mapping[str, Any] = self.do("status")
-        return data
+        """What ``syncsrv status --json`` shows, without a process for each question."""
+        with Client(self.home / "run" / "core.sock") as core:
+            return core.call("status", {}, deadline_s=15)
+
+    def is_up(self) -> bool:
+        """Whether core answers."""
+        try:
+            return bool(self.status())
+        except SyncsrvError:
+            return False
 
     def git(self, *words: str) -> str:
         """Stock Git on the node's repository."""
@@ -158,10 +168,14 @@ class Node:
                 cwd=self.code,
             )
         if wait:
-            try:
-                until(lambda: self.ask("status").status == 0, deadline_s=60, what=f"{self.name} to be ready")
-            except AssertionError as error:
-                raise AssertionError(f"{error}\n{self.tail()}") from error
+            self.await_up()
+
+    def await_up(self) -> None:
+        """Wait until core answers."""
+        try:
+            until(self.is_up, deadline_s=60, what=f"{self.name} to be ready")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.tail()}") from error
 
     def stop(self) -> int:
         """SIGTERM to serve; its exit status."""
@@ -278,8 +292,10 @@ def make_pair(home: Path, cluster: str = CLUSTER) -> Pair:
 
 def start_pair(pair: Pair) -> None:
     """Start both and wait until they have heard each other."""
-    pair.fw1.start()
-    pair.fw2.start()
+    for node in (pair.fw1, pair.fw2):
+        node.start(wait=False)
+    for node in (pair.fw1, pair.fw2):
+        node.await_up()
     until(pair.reachable, deadline_s=30, what="the nodes to hear each other")
 
 

@@ -29,7 +29,10 @@ from syncsrv.version import __version__
 LONGEST_WAIT_S = 5.0
 
 COMPARISONS = 3
-"""Of the page under way at once: each may take a processor for seconds, which core needs for all else too."""
+"""Of the page under way at once: each may take a processor for seconds, which core needs for all else too.
+
+Reading many receipts, for the audit or for a job that only they remember, counts as one.
+"""
 TURN_S = 0.1
 """Between two looks whether whoever waits for a turn still wants the answer."""
 
@@ -40,6 +43,7 @@ class Handlers:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._comparisons = threading.BoundedSemaphore(COMPARISONS)
+        self._kept = self._in_turn(lambda request: kept(core, request.job, request.after))
 
     def table(self) -> Mapping[str, Handler]:
         """Verb name to method."""
@@ -70,7 +74,7 @@ class Handlers:
             **self._core.login.handlers(),
             "web-setup": lambda caller, request, call: self._core.web.setup(request, call),
             "own-password": self._own_password,
-            "audit": lambda caller, request, call: audit.audit(self._core, request),
+            "audit": self._in_turn(lambda request: audit.audit(self._core, request)),
             "settings": lambda caller, request, call: settings.settings(self._core),
             "schedules": lambda caller, request, call: schedules.schedules(self._core),
             "schedule-set": lambda caller, request, call: schedules.switch(self._core, request, caller),
@@ -93,11 +97,11 @@ class Handlers:
 
         return handler
 
-    def _job(self, caller: Caller, request: shapes.JobRequest, call: Call) -> shapes.JobReply:
+    def _job(self, caller: Caller, request: shapes.JobRequest, call: Call) -> object:
         try:
             job = self._core.jobs.get(request.job)
         except UnknownJobError:
-            return kept(self._core, request.job, request.after)
+            return self._kept(caller, request, call)
         return job.follow(request.after, min(request.wait_s, LONGEST_WAIT_S))
 
     def _abort(self, caller: Caller, request: shapes.JobRequest, call: Call) -> shapes.JobReply:

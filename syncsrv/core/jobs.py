@@ -26,6 +26,9 @@ _RESULTS = {UnreachableError.exit_status: "unreachable", RefusedError.exit_statu
 KEPT = 200
 """Jobs remembered; the receipts keep all."""
 
+RUNNING = 50
+"""Jobs that may run at once; each holds a thread, and most wait for the one that changes the node."""
+
 TWICE_S = 2.0
 """The same click again within this time is one click."""
 
@@ -37,6 +40,18 @@ class UnknownJobError(UsageError):
 
     def __init__(self, job: str) -> None:
         super().__init__(f"cannot show job {job}: this core does not know it", "`syncsrv status` lists the recent ones")
+
+
+class TooManyJobsError(SyncsrvError):
+    """So many jobs run that another one would only wait."""
+
+    code = "busy"
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(
+            f"cannot begin {kind}: {RUNNING} jobs are running already",
+            "wait until one has ended, or abort one; `syncsrv status` lists them",
+        )
 
 
 def result_of(error: SyncsrvError) -> str:
@@ -157,6 +172,9 @@ class Jobs:
             reason: what the person gave as one.
             subject: what it is about.
             click: see ``click_of``; the same one twice is answered with the job that it began.
+
+        Raises:
+            TooManyJobsError: ``RUNNING`` jobs run.
         """
         now, began_at = self._clock.utc(), self._clock.monotonic()
         name = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
@@ -165,6 +183,8 @@ class Jobs:
         with self._lock:
             if click is not None and (first := self._begun_by(click, began_at)) is not None:
                 return first
+            if sum(one.state == "running" for one in self._jobs.values()) >= RUNNING:
+                raise TooManyJobsError(kind)
             self._jobs[job.id] = job
             while len(self._jobs) > KEPT and next(iter(self._jobs.values())).state != "running":
                 self._jobs.popitem(last=False)

@@ -29,7 +29,7 @@ AGAIN_S = 0.5
 CALLS = 24
 """Under way at once; core takes no more than 32 of one connection and answers what is over that as busy."""
 
-COMPARING = frozenset({"preview", "diff", "show"})
+COMPARING = frozenset({"preview", "diff", "show", "audit"})
 COMPARISONS = 8
 """Of the calls, those that may take seconds in core: however many are asked for, log-in, status, abort get through."""
 

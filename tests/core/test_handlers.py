@@ -25,6 +25,7 @@ from syncsrv.control.shapes import (
     UserRequest,
     UsersReply,
 )
+from syncsrv.control.shapes_page import AuditRequest
 from syncsrv.control.verbs import VERBS, Door
 from syncsrv.core.handlers import COMPARISONS, Handlers
 from syncsrv.core.jobs import UnknownJobError
@@ -172,3 +173,38 @@ def test_the_page_compares_a_few_at_a_time_and_only_what_is_still_wanted(node: N
         thread.join(10)
     assert handler(browser, "later", Call("preview", "")) == "later"
     assert "given up" not in inside
+
+
+def test_whatever_reads_many_receipts_waits_for_a_turn_too(node: Node) -> None:
+    inside: list[object] = []
+    go = threading.Event()
+
+    def compare(request: object) -> object:
+        inside.append(request)
+        assert go.wait(10)
+        return request
+
+    handlers = Handlers(node.core)
+    handler = handlers._in_turn(compare)
+    table = handlers.table()
+    browser = replace(ALICE, door=Door.WEB, via="web")
+    threads = [
+        threading.Thread(target=handler, args=(browser, number, Call("preview", ""))) for number in range(COMPARISONS)
+    ]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(inside) == COMPARISONS, what="all turns to be taken")
+    long_ago = JobRequest("20200101-000000-abcdef")
+    for verb, request in (("audit", AuditRequest()), ("job", long_ago)):
+        late = Call(verb, "")
+        late.gone.set()
+        with pytest.raises(BusyError):
+            table[verb](browser, request, late)
+    running = node.core.jobs.start("sync", "alice", "fw1", lambda job: {})
+    assert table["job"](browser, JobRequest(running.id), Call("job", "")), "what core remembers costs nothing"
+    go.set()
+    for thread in threads:
+        thread.join(10)
+    assert table["audit"](browser, AuditRequest(), Call("audit", ""))
+    with pytest.raises(UnknownJobError):
+        table["job"](browser, long_ago, Call("job", ""))

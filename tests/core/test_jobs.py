@@ -10,7 +10,7 @@ import pytest
 
 from syncsrv.clock import SystemClock
 from syncsrv.control.shapes import NodeResult, Step
-from syncsrv.core.jobs import KEPT, Job, Jobs, UnknownJobError
+from syncsrv.core.jobs import KEPT, RUNNING, Job, Jobs, TooManyJobsError, UnknownJobError
 from syncsrv.errors import SyncsrvError
 from tests.support.wait import until
 
@@ -91,9 +91,33 @@ def test_the_oldest_are_forgotten_but_never_one_that_runs() -> None:
     oldest = jobs.start("sync", "alice", "fw1", wait)
     for _ in range(KEPT + 5):
         jobs.start("sync", "alice", "fw1", lambda job: {})
+        until(lambda: jobs.running() == [oldest], what="it to end")
     assert jobs.get(oldest.id) is oldest
     go.set()
     assert jobs.join(30)
     jobs.start("sync", "alice", "fw1", lambda job: {})
     until(lambda: len(jobs.recent(KEPT * 2)) <= KEPT, what="the oldest to be forgotten")
     assert jobs.recent(1)[0].id != oldest.id
+
+
+def test_only_so_many_run_at_once() -> None:
+    go = threading.Event()
+    begun: list[str] = []
+
+    def wait(job: Job) -> Mapping[str, NodeResult]:
+        begun.append(job.id)
+        go.wait(30)
+        return {}
+
+    jobs = Jobs(SystemClock())
+    for _ in range(RUNNING):
+        jobs.start("sync", "alice", "fw1", wait)
+    until(lambda: len(begun) == RUNNING, what="all to run")
+    with pytest.raises(TooManyJobsError, match="cannot begin services: 50 jobs are running already") as refused:
+        jobs.start("services", "mallory", "fw1", wait)
+    assert refused.value.code == "busy"
+    assert len(jobs.recent(KEPT)) == len(begun) == RUNNING
+    go.set()
+    assert jobs.join(30)
+    jobs.start("services", "alice", "fw1", wait)
+    assert jobs.join(30)

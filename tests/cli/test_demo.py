@@ -107,6 +107,7 @@ def run_as_nobody(argv: Sequence[str | Path]) -> subprocess.CompletedProcess[str
     return subprocess.run([*NOBODY, *argv], cwd="/", capture_output=True, text=True, check=False)
 
 
+@pytest.mark.sample(2)
 def test_an_ordinary_user_can_run_it(short_tmp: Path) -> None:
     short_tmp.chmod(0o755)
     home = short_tmp / "tmp"
@@ -168,6 +169,7 @@ class Terminal:
         return self.shown
 
 
+@pytest.mark.sample(2)
 def test_on_a_terminal_both_nodes_go_on_running_until_ctrl_c(place: Path) -> None:
     with Terminal(DEMO, place) as terminal:
         terminal.await_text("/state")
@@ -180,6 +182,7 @@ def test_on_a_terminal_both_nodes_go_on_running_until_ctrl_c(place: Path) -> Non
         assert "Every process is ended, and every file removed." in terminal.shown
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_in_the_middle_leaves_nothing(place: Path, number: signal.Signals, status: int) -> None:
     with Terminal([*DEMO, "--once"], place) as terminal:

@@ -32,7 +32,7 @@ def test_what_ends_is_started_again_and_all_ends_with_serve(node: Node) -> None:
     (core,) = node.pids("core")
     os.kill(core, signal.SIGKILL)
     until(lambda: node.pids("core") not in ([], [core]), what="another core")
-    until(lambda: node.ask("status").status == 0, 30, "core to answer again")
+    node.await_up()
     assert f"serve: core ended with {-signal.SIGKILL}; it is started again" in node.log.read_text()
     second = node.ask("serve")
     assert (second.status, second.data["error"]["code"]) == (2, "running")

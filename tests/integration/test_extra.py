@@ -8,24 +8,36 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.faults import running
 from tests.integration.pair import CLUSTER, Pair, end_pair, make_pair, start_pair
 from tests.support.wait import until
 
 KEEPING = CLUSTER.replace("/etc/hosts.extra]\n", "/etc/hosts.extra]\n    extra: keep\n")
 
 
+def own_file(pair: Pair) -> None:
+    pair.fw2.write("/etc/dns/own", "fw2 only\n")
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Pair]:
+    with running(KEEPING, own_file) as pair:
+        yield pair
+
+
 @pytest.fixture
-def keeping(short_tmp: Path) -> Iterator[Pair]:
+def keeping(lab: Pair) -> Pair:
     """A synchronized pair; of the area dns the backup has a file of its own."""
-    made = make_pair(short_tmp, KEEPING)
-    made.fw1.write("/etc/dns/zone", "a 192.0.2.1\n")
-    made.fw2.write("/etc/dns/own", "fw2 only\n")
-    try:
-        start_pair(made)
-        assert made.synced()["result"] == "done"
-        yield made
-    finally:
-        end_pair(made)
+    for node, own in ((lab.fw1, {"zone": "a 192.0.2.1\n"}), (lab.fw2, {"own": "fw2 only\n"})):
+        for name in names(node.file("/etc/dns")):
+            if name not in own and (node is lab.fw1 or name != "zone"):
+                node.file(f"/etc/dns/{name}").unlink()
+        for name, text in own.items():
+            node.write(f"/etc/dns/{name}", text)
+        node.do("commit")
+    lab.synced("--force", "drift")
+    assert names(lab.fw2.file("/etc/dns")) == ["own", "zone"]
+    return lab
 
 
 def names(directory: Path) -> list[str]:
@@ -65,11 +77,12 @@ def test_a_rollback_on_the_master_takes_away_what_was_added_since(keeping: Pair)
 def test_a_rollback_on_the_backup_is_exact_for_its_own_commits_and_keeps_its_own_files_for_a_tag(
     keeping: Pair,
 ) -> None:
+    tag = keeping.fw1.status()["last_tag"]
     keeping.fw1.write("/etc/dns/second", "x\n")
     assert keeping.synced()["result"] == "done"
     keeping.fw2.write("/etc/dns/late", "x\n")
     keeping.fw2.do("commit", "-m", "late")
-    keeping.fw2.do("rollback", "sync/000001")
+    keeping.fw2.do("rollback", tag)
     assert names(keeping.fw2.file("/etc/dns")) == ["late", "own", "zone"]
     keeping.fw2.do("rollback", "HEAD~2")
     assert names(keeping.fw2.file("/etc/dns")) == ["own", "second", "zone"]

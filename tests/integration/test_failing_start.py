@@ -114,6 +114,7 @@ def test_secrets_that_others_can_read_are_refused(lab: Node, put: Put) -> None:
     assert "hush" not in refused(lab, 2, str(path), "chmod")
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("garbage", [b"", b"[1]"])
 @pytest.mark.parametrize("name", ["sync.json", "tags.json", "people.json", "journal.json", "key"])
 def test_a_damaged_state_file_is_named_with_its_remedy(lab: Node, put: Put, name: str, garbage: bytes) -> None:
@@ -138,6 +139,7 @@ def loose(node: Node, revision: str) -> Path:
     return path
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("revision", ["main", "main^{tree}"])
 @pytest.mark.parametrize("cut", [20, None], ids=["truncated", "missing"])
 def test_a_damaged_object_is_named_with_its_remedy(lab: Node, put: Put, revision: str, cut: int | None) -> None:
@@ -146,6 +148,7 @@ def test_a_damaged_object_is_named_with_its_remedy(lab: Node, put: Put, revision
     refused(lab, 1, f"cannot read object {path.parent.name}{path.name} of the repository", "git fsck", "copy")
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("garbage", [b"", b"\0" * 41, b"garbage\n"], ids=["empty", "zeros", "words"])
 def test_a_damaged_branch_is_named_with_its_remedy(lab: Node, put: Put, garbage: bytes) -> None:
     put(lab.repository / "refs/heads/main", garbage)

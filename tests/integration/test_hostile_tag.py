@@ -86,6 +86,7 @@ def for_a_dry_run(forge: Forge, name: str, folder: Path) -> str:
     return "it was signed under the name dry-run/x"
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize("offer", [unsigned, unsigned_in_form, lightweight, foreign, forged, renamed, for_a_dry_run])
 def test_a_tag_that_is_not_the_masters_word_blocks(
     lab: Pair, forge: Forge, tmp_path: Path, offer: Callable[[Forge, str, Path], str]
@@ -122,6 +123,7 @@ def test_a_moved_tag_blocks_until_a_new_one_comes(lab: Pair, forge: Forge) -> No
     assert lab.fw2.status()["sync"]["state"] == "in_sync"
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize(
     "lines, words",
     [
@@ -152,6 +154,7 @@ def entry(forge: Forge, **more: object) -> Entry:
     return Entry(Kind.FILE, **{"mode": 0o644, "blob": forge.put("blob", FORGED), **more})  # type: ignore[arg-type] # a test's shorthand
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize(
     "path, more, words",
     [
@@ -173,6 +176,7 @@ def test_an_entry_that_this_node_never_takes_is_refused_even_when_forced(
     ended(lab.fw2.ask("sync", "--dry-run", *FORCED), *words)
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize("areas", [("proxy", "nothing"), ("../proxy",), ()])
 def test_a_tag_for_areas_that_its_own_configuration_has_not(lab: Pair, forge: Forge, areas: tuple[str, ...]) -> None:
     name = fresh(lab)
@@ -180,6 +184,7 @@ def test_a_tag_for_areas_that_its_own_configuration_has_not(lab: Pair, forge: Fo
     pulled(lab, f"cannot accept {name}: it is for ", state="blocked", new_tag=True)
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize(
     "line, why",
     [

@@ -107,6 +107,7 @@ def catch(moment: Callable[[], bool], deadline_s: float = 40) -> None:
 
 
 @pytest.mark.timeout(90)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("moment", [prepared, temporaries, first, third, last, applied])
 def test_the_backups_core_in_the_middle_of_an_apply(lab: Pair, word: str, moment: Moment) -> None:
     fw1, fw2 = lab.fw1, lab.fw2
@@ -114,7 +115,7 @@ def test_the_backups_core_in_the_middle_of_an_apply(lab: Pair, word: str, moment
     old, new, tag = listing(fw2.root), listing(fw1.root), fw2.status()["sync"]["applied_tag"]
     command = synchronizing(fw1)
     kill_core_when(fw2, partial(moment, fw2, word))
-    until(lambda: fw2.ask("status").status == 0, deadline_s=30, what="core to be there again")
+    fw2.await_up()
     disk, sync = listing(fw2.root), fw2.status()["sync"]
     assert disk in (old, new), f"neither the old nor the new: {sync}"
     answer = json.loads(command.communicate(timeout=60)[0])
@@ -176,7 +177,7 @@ def test_the_masters_core_while_the_backup_applies(lab: Pair, word: str) -> None
     assert error["remedy"]
     until(lambda: lab.fw2.status()["sync"]["state"] == "in_sync", deadline_s=30, what="the backup to finish by itself")
     assert listing(lab.fw1.root) == listing(lab.fw2.root)
-    until(lambda: lab.fw1.ask("status").status == 0, deadline_s=30, what="core to be there again")
+    lab.fw1.await_up()
 
 
 def test_the_masters_core_while_it_commits_many_files(lab: Pair) -> None:
@@ -188,7 +189,7 @@ def test_the_masters_core_while_it_commits_many_files(lab: Pair) -> None:
     kill_core_when(lab.fw1, lambda: set(packs.iterdir()) != before)
     command.wait(60)
     lab.fw1.git("fsck", "--strict")
-    until(lambda: lab.fw1.ask("status").status == 0, deadline_s=30, what="core to be there again")
+    lab.fw1.await_up()
     until(lambda: lab.fw1.git("rev-parse", "main") != head, deadline_s=30, what="the files to be committed")
     assert lab.fw1.git("show", f"main:{path_of(COUNT - 1)[1:]}") == f"never committed before {COUNT - 1}\n"
     assert [path for path in packs.iterdir() if path.name.startswith("tmp_")] == []

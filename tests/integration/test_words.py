@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.integration.faults import running
 from tests.integration.pair import Pair
 from tests.support.wait import until
 
-
-@pytest.fixture
-def well(synced: Pair) -> Pair:
-    """A synchronized pair with a service."""
-    text = """\
+SERVICE = """\
 services:
   daemon: {manager: command, start: ["true"], stop: ["true"], status: ["false"]}
 """
-    with (synced.fw1.etc / "cluster.yaml").open("a") as file:
-        file.write(text)
-    synced.fw1.do("commit", "-m", "a service")
-    return synced
+
+
+@pytest.fixture(scope="module")
+def well() -> Iterator[Pair]:
+    """A synchronized pair with a service, to be left as it was found."""
+    with running() as pair:
+        with (pair.fw1.etc / "cluster.yaml").open("a") as file:
+            file.write(SERVICE)
+        pair.fw1.do("commit", "-m", "a service")
+        yield pair
 
 
 def test_names_that_do_not_exist_are_usage_errors_and_say_which_do(well: Pair, tmp_path: Path) -> None:
@@ -67,8 +71,11 @@ def test_names_that_do_not_exist_are_usage_errors_and_say_which_do(well: Pair, t
 
 def test_an_area_that_was_saved_a_moment_ago_can_be_asked_for(well: Pair) -> None:
     cluster = well.fw1.etc / "cluster.yaml"
-    cluster.write_text(cluster.read_text().replace("  dns:\n", "  later:\n    paths: [/etc/later]\n  dns:\n"))
+    before = cluster.read_text()
+    cluster.write_text(before.replace("  dns:\n", "  later:\n    paths: [/etc/later]\n  dns:\n"))
     answer = well.fw1.ask("sync", "--area", "later", "--area", "cluster", "--dry-run")
+    cluster.write_text(before)
+    well.fw1.do("commit")
     assert answer.status in {0, 4}, answer.text
 
 
@@ -79,15 +86,15 @@ def test_a_user_is_shown_alone_where_one_was_changed(well: Pair) -> None:
     assert well.fw1.told("user", "remove", "bob") == "bob is removed.\n"
 
 
-def test_a_reload_that_fails_is_told_by_status_until_one_succeeds(synced: Pair) -> None:
-    file = synced.fw2.etc / "node.yaml"
+def test_a_reload_that_fails_is_told_by_status_until_one_succeeds(well: Pair) -> None:
+    file = well.fw2.etc / "node.yaml"
     before = file.read_text()
     file.write_text(before + "bogus: 1\n")
-    assert synced.fw2.process is not None
-    synced.fw2.process.send_signal(signal.SIGHUP)
-    until(lambda: any("bogus" in said for said in synced.fw2.status()["notices"]), what="the failed reload")
-    (notice,) = synced.fw2.status()["notices"]
+    assert well.fw2.process is not None
+    well.fw2.process.send_signal(signal.SIGHUP)
+    until(lambda: any("bogus" in said for said in well.fw2.status()["notices"]), what="the failed reload")
+    (notice,) = well.fw2.status()["notices"]
     assert notice.startswith("the configuration was not read again, the old one is in force: ")
     file.write_text(before)
-    synced.fw2.process.send_signal(signal.SIGHUP)
-    until(lambda: not synced.fw2.status()["notices"], what="the good reload")
+    well.fw2.process.send_signal(signal.SIGHUP)
+    until(lambda: not well.fw2.status()["notices"], what="the good reload")

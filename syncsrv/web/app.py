@@ -87,7 +87,8 @@ def create_app(setup: WebSetup, link: access.Asking, clock: Clock, assets: Asset
         app.register_blueprint(blueprint)
     for name in assets.templates:
         app.jinja_env.get_template(name)  # compiled now: a template that is wrong must not wait for its first reader
-    app.wsgi_app = Outermost(app.wsgi_app)  # type: ignore[method-assign]  # how Flask's documentation wraps it
+    here = "" if tls else setup.node
+    app.wsgi_app = Outermost(app.wsgi_app, here)  # type: ignore[method-assign]  # how Flask's documentation wraps it
     return app
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import re
 import secrets
@@ -42,10 +43,12 @@ class Outermost:
 
     Args:
         app: what it stands around.
+        here: the name of the node where the page is served without TLS, so on loopback only; empty under TLS.
     """
 
-    def __init__(self, app: WSGIApplication) -> None:
+    def __init__(self, app: WSGIApplication, here: str = "") -> None:
         self._app = app
+        self._here = here
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request; the top of the request loop."""
@@ -60,6 +63,9 @@ class Outermost:
         wrong = unusable(environ)
         if wrong:
             return _plain(start, environ, 400, "bad-request", f"cannot answer: {wrong}")
+        if self._here and not is_here(environ.get("HTTP_HOST", ""), self._here):
+            said = f"cannot answer under this host name: without TLS it is localhost, 127.0.0.1 or {self._here}"
+            return _plain(start, environ, 421, "bad-host", said)
         try:
             return self._app(environ, start)
         except Exception:  # the top of the request loop: not even an error page that fails may end the server
@@ -77,6 +83,21 @@ def unusable(environ: WSGIEnvironment) -> str:
     if "HTTP_TRANSFER_ENCODING" in environ and environ.get("CONTENT_LENGTH"):
         return "it has two lengths"
     return ""
+
+
+def is_here(host: str, node: str) -> bool:
+    """Whether a Host header names loopback or the node.
+
+    Any other name may be one that somebody else lets point at loopback: his pages in a browser on this machine would
+    then count as pages of this origin. Under TLS the certificate stops that. No header at all comes from no browser.
+    """
+    name = host.rpartition(":")[0] if re.search(r":[0-9]+\Z", host) and not host.endswith("]") else host
+    if not name or name.lower() in {"localhost", node.lower()}:
+        return True
+    try:
+        return ipaddress.ip_address(name.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _plain(

@@ -158,7 +158,7 @@ def test_an_absurd_host_header_is_not_answered(lone: Site, host: str) -> None:
     assert statuses(lone.app, {"HTTP_HOST": host, "REQUEST_METHOD": "GET", "PATH_INFO": "/"}) == ["400 Bad Request"]
 
 
-@pytest.mark.parametrize("host", ["evil.example", "[::1]:8443", "127.0.0.1:8443"])
+@pytest.mark.parametrize("host", ["FW1:1", "localhost:8444", "[::1]:8443", "127.1.2.3:8443", "[::1]"])
 def test_no_address_is_made_from_the_host_header(lone: Site, host: str) -> None:
     alice = lone.browser("alice")
     for path in ("/", "/services/", "//services", "/login", "/drift/"):
@@ -168,6 +168,29 @@ def test_no_address_is_made_from_the_host_header(lone: Site, host: str) -> None:
         assert host not in (response.location or "")
     nobody = lone.browser().client.get("/services", headers={"Host": host})
     assert nobody.location == "/login?next=/services"
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8443", "192.0.2.1", "[2001:db8::1]:8443", "fw2", "localhost.evil.example", "127.1"],
+)
+def test_without_tls_no_other_name_is_answered_which_might_point_at_loopback(lone: Site, host: str) -> None:
+    alice = lone.browser("alice")
+    for path in ("/", "/login", "/static/syncsrv.css", "/no-such-page", "/healthz"):
+        response = alice.client.get(path, headers={"Host": host})
+        assert response.status_code == 421, path
+        assert "localhost" in response.get_data(as_text=True)
+    program = alice.client.get("/api/v1/status", headers={"Host": host})
+    assert (program.status_code, program.mimetype) == (421, "application/problem+json")
+
+
+def test_under_tls_the_certificate_says_which_name_it_is(lone: Site) -> None:
+    app = create_app(replace(SETUP, certificate="PEM"), lone.link, SystemClock(), ASSETS)
+    nobody = app.test_client()
+    for host in ("firewalls.example", "fw1", "192.0.2.1:8443"):
+        assert nobody.get("/login", base_url="https://fw1", headers={"Host": host}).status_code == 200
+        answer = nobody.get("/services", base_url="https://fw1", headers={"Host": host})
+        assert answer.location == "/login?next=/services"
 
 
 def test_two_lengths_are_refused(lone: Site) -> None:

@@ -98,6 +98,8 @@ class SyncInfo:
     confirm_by: str | None
     hold: str | None
     last: LastSync | None
+    lacks: tuple[str, ...] = ()
+    """Areas in which the master has something else than was applied here; always empty on a master."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ class ServiceInfo:
     reason: str
     pending_why: str = ""
     """Which files are newer than what the process has read."""
+    run_on: str = "always"
+    """Where it is meant to run: always, carp-master or never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,10 @@ class PeerInfo:
     services: tuple[ServiceInfo, ...] = ()
     vips: tuple[VipInfo, ...] = ()
     demotion: Demotion = Demotion()
+    areas: Mapping[str, str] = field(default_factory=dict)
+    """Area to the tag that is applied there."""
+    lacks: tuple[str, ...] = ()
+    """Areas in which this node, as its master, has something else than was applied there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from syncsrv.apply.steps import Steps
 from syncsrv.control.codec import decode_reply
 from syncsrv.control.dispatch import Caller
 from syncsrv.control.shapes import JobReply, JobStarted, NodeResult, ServicesReply, ServicesRequest, Step
-from syncsrv.core.facts import service_info
+from syncsrv.core.facts import service_infos
 from syncsrv.core.jobs import Job, about, click_of, result_of
 from syncsrv.core.parts import Core
 from syncsrv.core.receipts import noted
@@ -32,7 +32,7 @@ def services(core: Core, request: ServicesRequest, caller: Caller) -> ServicesRe
         found = decode_reply("services", ServicesReply, reply)
         assert isinstance(found, ServicesReply)
         return found
-    return ServicesReply(core.node, tuple(service_info(one) for one in core.services().statuses()))
+    return ServicesReply(core.node, service_infos(core, core.services().statuses()))
 
 
 def act(core: Core, request: ServicesRequest, caller: Caller) -> Job:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from syncsrv.apply.settle import KNOWN_GOOD
 from syncsrv.clock import rfc3339
-from syncsrv.config.model import Extra, Role
+from syncsrv.config.model import Extra, Role, RunOn
 from syncsrv.control.shapes import Demotion, Facts, FactsRequest, HeadInfo, LeftOutInfo, Pending, ServiceInfo, Status
 from syncsrv.core import status as statuses
 from syncsrv.core.parts import TAGS, Core
@@ -76,7 +76,7 @@ def known(core: Core) -> statuses.Known:
         areas=areas,
         known_good=core.store.ref(KNOWN_GOOD),
         pending=_pending(core, head) if is_master and head else {},
-        services=tuple(service_info(one) for one in core.live.readings),
+        services=service_infos(core, core.live.readings),
         jobs=tuple(job.info() for job in core.jobs.recent()),
         left_out=left_out(core.live.left_out),
         notices=(*_notices(core), *(f"{bad.message}; {bad.remedy}" for bad in bad_tags)),
@@ -170,7 +170,13 @@ def left_out(found: tuple[LeftOut, ...]) -> tuple[LeftOutInfo, ...]:
     )
 
 
-def service_info(reading: ServiceStatus) -> ServiceInfo:
+def service_infos(core: Core, readings: Iterable[ServiceStatus]) -> tuple[ServiceInfo, ...]:
+    """Services of this node as the table has them."""
+    known = core.cluster.services
+    return tuple(service_info(one, known[one.name].run_on if one.name in known else RunOn.ALWAYS) for one in readings)
+
+
+def service_info(reading: ServiceStatus, run_on: RunOn = RunOn.ALWAYS) -> ServiceInfo:
     """A service as the table has it."""
     return ServiceInfo(
         name=reading.name,
@@ -181,6 +187,7 @@ def service_info(reading: ServiceStatus) -> ServiceInfo:
         health=reading.health.value,
         reason=reading.reason,
         pending_why=reading.pending_why,
+        run_on=run_on.value,
     )
 
 

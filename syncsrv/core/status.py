@@ -170,6 +170,7 @@ def _sync(us: Known, own: Verdict, book: Mapping[str, Heard]) -> SyncInfo:
         confirm_by=situation.confirm_by,
         hold=situation.held,
         last=LastSync(last.job, last.result, last.at) if last is not None else None,
+        lacks=() if us.role is Role.MASTER else _told(us, book).areas,
     )
 
 
@@ -197,6 +198,8 @@ def _peer(heard: Heard, situation: Situation, found: Verdict) -> PeerInfo:
         services=facts.services,
         vips=facts.vips,
         demotion=facts.demotion,
+        areas=facts.areas,
+        lacks=situation.pending,
     )
 
 

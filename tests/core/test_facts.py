@@ -11,7 +11,7 @@ import pytest
 from syncsrv.control.codec import encode
 from syncsrv.control.shapes import CommitReply, CommitRequest, Facts, FactsRequest, Status, SyncRequest
 from syncsrv.core import facts
-from tests.core.corekit import Node, Pair, pair_of, single
+from tests.core.corekit import CLUSTER, Node, Pair, pair_of, single
 
 
 @pytest.fixture
@@ -149,3 +149,10 @@ def test_large_files_are_named_though_they_are_in_the_history(node: Node) -> Non
     said = [one for one in status(node).notices if "large for configuration" in one]
     assert len(said) == facts.LARGE_NAMED + 1
     assert said[-1] == "3 more files are large for configuration"
+
+
+@pytest.mark.parametrize("run_on", ["always", "never"])
+def test_a_service_says_where_it_is_meant_to_run(tmp_path: Path, run_on: str) -> None:
+    with single(tmp_path, cluster=CLUSTER.replace("    reload:", f"    run_on: {run_on}\n    reload:")) as node:
+        node.core.read_services()
+        assert [one.run_on for one in status(node).services] == [run_on]

@@ -91,7 +91,7 @@ def test_changes_that_wait(site: Site, alice: Browser) -> None:
     change(site, "other", "/etc/more.conf")
     hear(site)
     page = alice.text("/")
-    assert title(page) == "fw2 is 2 changes behind fw1."
+    assert title(page) == "fw2 is 2 changes behind fw1, and app is stopped on fw1."
     assert "See 2 changes" in page
     assert "<script>alert" not in page
     assert f"raise the limit {HOSTILE}" in words(page)

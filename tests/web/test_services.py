@@ -139,10 +139,13 @@ def test_a_pending_restart_names_the_file(site: Site, oscar: Browser) -> None:
     site.node.core.record(via="watch")
     site.node.core.read_services()
     page = oscar.text("/services")
-    assert "1 service runs with an older configuration than its files." in page
+    assert "<h1>app on fw1 must be restarted to load its files; app is stopped on fw2.</h1>" in page
     assert "/etc/app/app.conf changed at" in page
     act(site, oscar, "reload")
-    assert "No service runs with an older configuration than its files." in oscar.text("/services")
+    assert "<h1>app is stopped on fw2.</h1>" in oscar.text("/services")
+    act(site, oscar, "start", node="fw2")
+    read(site)
+    assert "<h1>Every service is as it should be, with its newest files.</h1>" in oscar.text("/services")
 
 
 def test_only_the_newest_jobs_are_looked_at(site: Site, oscar: Browser) -> None:

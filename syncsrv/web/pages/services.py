@@ -45,6 +45,7 @@ def services() -> str:
     return render_template(
         "services.html",
         status=status,
+        heading=views.heading(status),
         boards=views.boards(status, views.outcomes(_jobs(status)), rfc3339(access.clock().utc())),
         asked=_question(status, request.args.get("ask", "")),
         will=views.WILL,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from syncsrv.control.shapes import Status
+from syncsrv.control.shapes import ServiceInfo, Status
 from syncsrv.plan.words import counted, listed
+from syncsrv.web.views import well
 from syncsrv.web.views.nodes import Column, Pair, own, peer
-from syncsrv.web.views.verdict import MASTER, master_of, sentence, silent_master, stale, unwell, word
+from syncsrv.web.views.verdict import MASTER, master_of, sentence, silent_master, word
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,28 +96,33 @@ def _services(one: Column, status: Status) -> list[Fact]:
     master = master_of(status)
     leading = status.services if master == status.node else status.peers[master].services if master else ()
     running = {s.name for s in leading if s.state == "running"}
-    ill, old = unwell(one.services), stale(one.services)
-    found = [Fact("bad", "bad", f"{s.name} would not serve", sentence(s.reason or f"it is {s.state}")) for s in ill]
+    ill = well.unwell(one.services)
+    found = [_ill(one, service, running, master) for service in ill]
     found += [
         Fact(
             "warn", "again", f"{s.name} would serve an old configuration", sentence(s.pending_why or "restart pending")
         )
-        for s in old
+        for s in well.stale(one.services)
         if s not in ill
     ]
-    still = [s for s in one.services if s.state in {"stopped", "masked"}]
-    found += [
-        Fact("warn", "pause", f"{s.name} is {s.state} on {one.name}", sentence(s.reason or f"on {master} it runs"))
-        for s in still
-        if s.name in running
-    ]
-    idle = [s.name for s in still if s.name not in running]
-    if idle:
-        found.append(Fact("off", "pause", f"Not running on {one.name}: {listed(idle)}", "Nor on the other node."))
-    if not found:
+    set_so = [s.name for s in one.services if well.as_set(s)]
+    if set_so:
+        evidence = "Not on every node is it meant to run: its `run_on` says so."
+        found.append(Fact("off", "later", f"Stopped on {one.name}, as set: {listed(set_so)}", evidence))
+    runs = [s for s in one.services if s not in ill and s.name not in set_so]
+    if runs and len(runs) == len(one.services) and not found:
         number = "Its service runs" if len(one.services) == 1 else f"All {len(one.services)} services run"
         found.append(Fact("ok", "ok", number, listed(s.name for s in one.services) + "."))
     return found
+
+
+def _ill(one: Column, service: ServiceInfo, running: set[str], master: str) -> Fact:
+    if service.state not in well.IDLE:
+        return Fact(
+            "bad", "bad", f"{service.name} would not serve", sentence(service.reason or f"it is {service.state}")
+        )
+    where = f"on {master} it runs" if service.name in running else "nor does it run on the other node"
+    return Fact("warn", "pause", f"{service.name} is {service.state} on {one.name}", sentence(service.reason or where))
 
 
 def _version(one: Column, status: Status) -> list[Fact]:

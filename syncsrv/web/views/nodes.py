@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from syncsrv.control.shapes import HeadInfo, PeerInfo, ServiceInfo, Status, VipInfo
 from syncsrv.plan.words import counted, listed
-from syncsrv.web.views.verdict import MASTER, UNSURE, sentence, stale, unwell
+from syncsrv.web.views import well
+from syncsrv.web.views.verdict import MASTER, UNSURE, sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,21 +251,21 @@ def _service_cell(one: Column) -> Cell:
     if not one.services:
         return Cell("none told" if one.lost else "none configured", kind="off", icon="later")
     running = [service for service in one.services if service.state in {"running", "starting"}]
-    ill, old = unwell(one.services), stale(one.services)
+    ill, old = well.unwell(one.services), well.stale(one.services)
     count = f"{len(running)} of {len(one.services)} running"
     link = ("See services", "/services")
     if ill:
         reasons = tuple(f"{service.name}: {service.reason}" for service in ill[:3] if service.reason)
-        return Cell(
-            f"Not well: {listed(s.name for s in ill)}", kind="bad", icon="bad", notes=(*reasons, count), link=link
-        )
+        kind = well.troubles(one.name, one.role, ill)[0].kind
+        text = f"{'Stopped' if all(s.state == 'stopped' for s in ill) else 'Not well'}: {listed(s.name for s in ill)}"
+        return Cell(text, kind=kind, icon=kind, notes=(*reasons, count), link=link)
     if old:
         why = tuple(f"{service.name}: {service.pending_why}" for service in old[:3] if service.pending_why)
         text = f"Restart pending: {listed(service.name for service in old)}"
         return Cell(text, kind="warn", icon="again", notes=(*why, count), link=link)
     if len(running) < len(one.services):
         still = listed(service.name for service in one.services if service not in running)
-        return Cell(count, kind="off", icon="pause", notes=(f"not running: {still}",))
+        return Cell(count, kind="off", icon="pause", notes=(f"stopped, as set: {still}",))
     if any(service.health not in {"ok", "none"} for service in running):
         new = listed(service.name for service in running if service.health not in {"ok", "none"})
         return Cell(count, kind="off", icon="unknown", notes=(f"health not known yet: {new}",))

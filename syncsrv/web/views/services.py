@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from syncsrv.control.shapes import JobReply, ServiceInfo, Status
+from syncsrv.web.views import well
 
 ACTIONS: Mapping[str, tuple[str, ...]] = {
     "running": ("restart", "reload", "stop"),
@@ -15,6 +16,9 @@ ACTIONS: Mapping[str, tuple[str, ...]] = {
     "unknown": ("restart", "start", "stop"),
 }
 """State of a service to what may be asked of it, the usual one first."""
+
+HEADED = 3
+"""Troubles that the heading says."""
 
 WILL: Mapping[str, tuple[str, ...]] = {
     "start": ("Start it with its files as they are", "Read back: it runs, and its health check is content"),
@@ -127,3 +131,17 @@ def _host(
         why = f"{name} does not answer" if lost else "" if actions else one.reason or f"it is {one.state}"
         readings[one.name] = Reading(one, actions, why, results.get((name, one.name)))
     return Host(name, role, here, lost, seen_at, readings)
+
+
+def heading(status: Status) -> tuple[str, bool]:
+    """The page's sentence, what is not well first; and whether anything is not."""
+    ill = well.everywhere(status)
+    silent = [name for name, one in status.peers.items() if not one.reachable]
+    if ill:
+        said = "; ".join(one.sentence for one in ill[:HEADED])
+        more = sum(len(one.names) for one in ill[HEADED:])
+        return f"{said}{f'; and {more} more' if more else ''}.", True
+    if not status.services and not any(one.services for one in status.peers.values()):
+        return "No service is configured.", False
+    where = f" on {status.node}" if silent else ""
+    return f"Every service{where} is as it should be, with its newest files.", False

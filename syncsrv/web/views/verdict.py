@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from syncsrv.control.shapes import PeerInfo, ServiceInfo, Status
+from syncsrv.control.shapes import PeerInfo, Status
 from syncsrv.plan.verdict import SEVERITY
-from syncsrv.plan.words import counted, listed
+from syncsrv.plan.words import counted
+from syncsrv.web.views import well
 
-MASTER = "master"
+MASTER = well.MASTER
 
 KINDS: Mapping[str, str] = {
     "in_sync": "ok",
@@ -90,7 +91,6 @@ class Node:
     remedy: str
     behind: int
     drift: tuple[str, ...]
-    services: tuple[ServiceInfo, ...]
     rival: bool = False
     """It says that it is master too."""
 
@@ -113,15 +113,18 @@ def answer(status: Status, power: str = "operator") -> Answer:
     others = [one for one in found if one is not worst and one.state != "in_sync"]
     if others:
         text = f"{text} Also: {'; '.join(f'{one.name} is {word(one.state)}' for one in others)}."
-    weak = [(one, _weak(one)) for one in found]
-    weak = [(one, says) for one, says in weak if says]
     step = STEPS[worst.state].format(master=worst.master) if worst.state in STEPS else sentence(worst.remedy)
-    if kind == "ok" and weak:
-        one, says = weak[0]
-        kind = "warn"
-        title = f"{_same(found)}, but {says[0]}."
-        step = f"See the services of {one.name}."
-    return Answer(kind, sign, title, text, step, _ways(status, worst, power))
+    ways = _ways(status, worst, power)
+    ill = well.everywhere(status)
+    if not ill:
+        return Answer(kind, sign, title, text, step, ways)
+    if kind in {"ok", "todo"}:
+        title = f"{title.removesuffix('.')}, {'but' if kind == 'ok' else 'and'} {ill[0].sentence}."
+        step = step or "See the services."
+        kind, ill = ill[0].kind, ill[1:]
+    if ill:
+        text = f"{text} Also: {'; '.join(one.sentence for one in ill)}.".strip()
+    return Answer(kind, sign, title, text, step, (*ways, Way("See services", "/services", "pause")))
 
 
 def followers(status: Status) -> tuple[Node, ...]:
@@ -136,7 +139,6 @@ def followers(status: Status) -> tuple[Node, ...]:
                 peer.remedy,
                 peer.behind,
                 peer.drift,
-                peer.services,
                 rival=peer.role == MASTER,
             )
             for name, peer in status.peers.items()
@@ -151,7 +153,6 @@ def followers(status: Status) -> tuple[Node, ...]:
             own.remedy,
             own.behind,
             own.drift,
-            status.services,
         ),
     )
 
@@ -176,16 +177,6 @@ def silent_master(status: Status) -> PeerInfo | None:
 def word(state: str) -> str:
     """A state word inside a sentence."""
     return state.replace("_", " ")
-
-
-def unwell(services: tuple[ServiceInfo, ...]) -> tuple[ServiceInfo, ...]:
-    """Services that should run, and do not or not well."""
-    return tuple(one for one in services if one.state in {"failed", "missing", "unknown"} or one.health == "failing")
-
-
-def stale(services: tuple[ServiceInfo, ...]) -> tuple[ServiceInfo, ...]:
-    """Services that run with an older configuration than their files."""
-    return tuple(one for one in services if one.restart_pending)
 
 
 def _sentence(one: Node, found: tuple[Node, ...], silent: PeerInfo | None) -> tuple[str, str, str, str]:
@@ -240,22 +231,6 @@ def _is(one: Node) -> str:
 
 def _them(one: Node) -> str:
     return "them" if len(one.drift) > 1 else "it"
-
-
-def _weak(one: Node) -> tuple[str, ...]:
-    """What a node that is in sync lacks all the same."""
-    ill = unwell(one.services)
-    old = stale(one.services)
-    said = []
-    if ill:
-        said.append(f"{listed(service.name for service in ill)} on {one.name} {_do(ill)} not run well")
-    if old:
-        said.append(f"{listed(service.name for service in old)} on {one.name} must be restarted to load its files")
-    return tuple(said)
-
-
-def _do(services: tuple[ServiceInfo, ...]) -> str:
-    return "do" if len(services) > 1 else "does"
 
 
 def _rank(state: str) -> int:

@@ -58,6 +58,13 @@ def test_a_bad_state_is_said(state: str) -> None:
     assert found.facts[0].evidence.startswith("Because of")
 
 
+def test_a_service_that_is_not_meant_to_run_is_no_trouble() -> None:
+    set_so = service("dns", "stopped", health="none", run_on="never")
+    found = only(master({"fw2": peer(services=(service(), set_so))}))
+    assert found.kind == "ok"
+    assert any(fact.claim == "Stopped on fw2, as set: dns" for fact in found.facts)
+
+
 def test_two_releases() -> None:
     assert only(master({"fw2": peer(version="1.1")})).facts[0].claim == "fw2 runs syncsrv 1.1, fw1 1.0"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from syncsrv.control.shapes import JobInfo
+from syncsrv.control.shapes import JobInfo, ServiceInfo
 from syncsrv.plan.verdict import TABLE
 from syncsrv.web.views.verdict import KINDS, answer, sentence
 from tests.web.views.standings import NOW, backup, master, peer, service
@@ -91,14 +91,45 @@ def test_of_several_backups_the_worst_leads_and_the_others_are_named() -> None:
     ("found", "said"),
     [
         (service(restart_pending=True), "nginx on fw2 must be restarted to load its files"),
-        (service(health="failing"), "nginx on fw2 does not run well"),
-        (service(state="failed"), "nginx on fw2 does not run well"),
-        (service(state="unknown", health="unknown"), "nginx on fw2 does not run well"),
+        (service(health="failing"), "nginx is not healthy on fw2"),
+        (service(state="failed"), "nginx has failed on fw2"),
+        (service(state="unknown", health="unknown"), "nginx cannot be read on fw2"),
+        (service(state="stopped", health="none"), "nginx is stopped on fw2"),
+        (service(state="masked", health="none"), "nginx is masked on fw2"),
     ],
 )
-def test_the_same_files_are_not_enough(found: object, said: str) -> None:
+def test_the_same_files_are_not_enough(found: ServiceInfo, said: str) -> None:
     now = answer(master({"fw2": peer(services=(found,))}))
-    assert (now.kind, now.title) == ("warn", f"fw1 and fw2 are the same, but {said}.")
+    mild = found.restart_pending or found.state in {"stopped", "masked"}
+    assert (now.kind, now.title) == ("warn" if mild else "bad", f"fw1 and fw2 are the same, but {said}.")
+    assert now.ways[-1].href == "/services"
+
+
+def test_a_service_that_is_stopped_on_the_master_is_as_bad_as_can_be() -> None:
+    stopped = service("portal", "stopped", health="none")
+    now = answer(master(services=(stopped, service())))
+    assert (now.kind, now.title) == ("bad", "fw1 and fw2 are the same, but portal is stopped on fw1.")
+    now = answer(master({"fw2": peer("changes_pending", behind=2)}, services=(stopped,)))
+    assert (now.kind, now.title) == ("bad", "fw2 is 2 changes behind fw1, and portal is stopped on fw1.")
+    on_backup = backup(peers={"fw1": peer("in_sync", "master", services=(stopped,))})
+    assert answer(on_backup).title == "fw1 and fw2 are the same, but portal is stopped on fw1."
+
+
+@pytest.mark.parametrize("run_on", ["never", "carp-master"])
+def test_a_service_that_is_not_meant_to_run_is_no_trouble(run_on: str) -> None:
+    now = answer(master(services=(service(state="stopped", health="none", run_on=run_on),)))
+    assert (now.kind, now.title) == ("ok", "fw1 and fw2 are the same.")
+
+
+def test_every_trouble_is_named_the_worst_first_and_nothing_of_a_node_that_is_silent() -> None:
+    mine = (service("a", restart_pending=True), service("b", restart_pending=True))
+    found = answer(master({"fw2": peer(services=(service(state="failed"),))}, services=mine))
+    assert found.title == "fw1 and fw2 are the same, but nginx has failed on fw2."
+    assert found.text.endswith("Also: a, b on fw1 must be restarted to load their files.")
+    found = answer(master({"fw2": peer("unreachable", services=(service(state="failed"),))}, services=mine))
+    assert found.title == "fw2 does not answer; what it runs now is not known."
+    assert found.text.endswith("Also: a, b on fw1 must be restarted to load their files.")
+    assert "failed" not in found.text
 
 
 def test_a_word_of_a_newer_version_is_never_green() -> None:

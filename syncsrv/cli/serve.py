@@ -211,12 +211,15 @@ class _Serve:
         from syncsrv.control.ask import CoreAwayError, connect
 
         ends_at = time.monotonic() + READY_S
+        reload = False
         while time.monotonic() < ends_at:
             child = self._core.child
             if child is None or child.poll() is not None:
                 return False
             try:
                 connect(self._run_dir / "core.sock", deadline_s=2.0).close()
+                if reload:  # it may have read its configuration before that was changed
+                    child.send_signal(signal.SIGHUP)
                 return True
             except CoreAwayError:
                 readable, _, _ = select.select([self._signals], [], [], 0.05)
@@ -224,6 +227,7 @@ class _Serve:
                 if signal.SIGTERM in told or signal.SIGINT in told:
                     self._over = True
                     return False
+                reload = reload or signal.SIGHUP in told
         return False
 
     def _failed_start(self) -> int:

@@ -121,7 +121,7 @@ def test_a_core_that_comes_within_the_moment_answers(serve: Supervisor, link: Li
 
 def test_the_next_core_is_asked_when_one_has_gone(serve: Supervisor, link: Link) -> None:
     serve.start_core()
-    assert link.wait(5)
+    until(lambda: len(link._connections) == 1 + STREAMS, what="all connections")
     serve.end_core()
     with pytest.raises(CoreAwayError):
         link.call("who")
@@ -131,6 +131,7 @@ def test_the_next_core_is_asked_when_one_has_gone(serve: Supervisor, link: Link)
 
 def test_what_was_lost_in_the_middle_is_not_asked_again(serve: Supervisor, link: Link) -> None:
     toys = serve.start_core()
+    until(lambda: len(link._connections) == 1 + STREAMS, what="all connections")
     lost: list[CoreAwayError] = []
 
     def ask() -> None:
@@ -267,8 +268,12 @@ def test_it_leaves_no_descriptor_open(serve: Supervisor) -> None:
     link = Link(serve.theirs, version="1.0")
     for _ in range(3):
         serve.start_core()
+        until(
+            lambda: len(link._connections) == 1 + STREAMS, what="all connections"
+        )  # one that comes when its core has gone is paused for
         assert link.call("who")
         serve.end_core()
+        until(lambda: not link._alive(), what="their end to be seen")
     link.close()
     serve.close()
     until(lambda: len(os.listdir("/proc/self/fd")) <= before, what="all sockets to be closed")

@@ -5,11 +5,17 @@ hour forgets it. Three buckets, and what fills one does not fill another:
 
     device    a browser that logged in before, known by what it was given then; nobody else can fill its bucket
     pair      an address from which this name logged in lately
-    stranger  everybody else: by the address (IPv6: its /64) *and* by the name
+    stranger  everybody else: by the address (IPv6: its /64 and, more loosely, its /48) *and* by the name
 
 A name under attack does not shut a stranger out either: who waited as long as was asked is let in once, whatever
-others did meanwhile. Every try is counted before the password is looked at, so that many at once are no way round.
-No clock is read here and nothing outlives core.
+others did meanwhile. However many addresses wait, strangers stand in one line for a name, and every 3 s it is the turn
+of one: more addresses make the line longer, not the guessing faster. A network has one place in it (IPv6: a /48), and
+it is half an hour long at most; then who comes is told to come when it will have gone by: 600 networks that never stop
+keep a stranger out, a device or an address that is known never. Loopback does not stand in the line: whoever can log in
+to the node reaches the page through a tunnel, whatever comes from the network.
+
+Every try is counted before the password is looked at, so that many at once are no way round. No clock is read here and
+nothing outlives core.
 """
 
 from __future__ import annotations
@@ -28,9 +34,18 @@ LONGEST_S = 60.0
 FORGET_S = 15 * 60.0
 TURN_S = 120.0
 """Who waited as asked may come so much later."""
+SPACE_S = 3.0
+"""Between the turns of two strangers for one name: 20 a minute."""
+LINE_S = 30 * 60.0
+"""The longest time until a turn."""
+WIDE_FREE = 20
+"""Wrong passwords from an IPv6 /48 before the first wait: many people may have one."""
+WIDE_LONGEST_S = 15.0
+LOOPBACK = "loopback"
 RECENT_S = 30 * 24 * 3600.0
 MAX_BUCKETS = 20_000
 MAX_KNOWN = 4_000
+MAX_LINES = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +65,15 @@ class Try:
         keys: the buckets that it counts in.
         known: whether a device or an address that logged in before sent it.
         pair: name and source, remembered where it is right.
+        turn: the place in the line that it was made at; empty where it needed none.
+        due_at: when that turn was, in monotonic seconds.
     """
 
     keys: tuple[str, ...]
     known: bool
     pair: str
+    turn: str = ""
+    due_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +88,23 @@ def wait_s(bucket: Bucket, now: float) -> float:
     return max(0.0, bucket.free_at - now)
 
 
-def counted(bucket: Bucket, now: float) -> Bucket:
-    """With one more try."""
-    tries = bucket.tries + 1 if now - bucket.seen_at < FORGET_S else 1
-    delay_s = min(LONGEST_S, FIRST_S * 2.0 ** min(tries - FREE, 16)) if tries >= FREE else 0.0
-    return Bucket(tries, now + delay_s, now)
+def tries(bucket: Bucket, now: float) -> int:
+    """Those that are not forgotten."""
+    return bucket.tries if now - bucket.seen_at < FORGET_S else 0
+
+
+def counted(bucket: Bucket, now: float, free: int = FREE, longest_s: float = LONGEST_S) -> Bucket:
+    """With one more try.
+
+    Args:
+        bucket: until now.
+        now: monotonic seconds.
+        free: wrong ones before the first wait.
+        longest_s: seconds, the longest wait.
+    """
+    count = tries(bucket, now) + 1
+    delay_s = min(longest_s, FIRST_S * 2.0 ** min(count - free, 16)) if count >= free else 0.0
+    return Bucket(count, now + delay_s, now)
 
 
 def uncounted(bucket: Bucket) -> Bucket:
@@ -82,16 +113,26 @@ def uncounted(bucket: Bucket) -> Bucket:
 
 
 def source_of(origin: str) -> str:
-    """What counts as one source: an IPv4 address, the /64 of an IPv6 address, else the text as it is."""
+    """What counts as one source: an IPv4 address, the /64 of an IPv6 address, loopback, else the text as it is."""
     try:
         address = ipaddress.ip_address(origin.partition("%")[0])
     except ValueError:
         return origin or "nowhere"
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if address.is_loopback:
+        return LOOPBACK
     if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
         return str(ipaddress.IPv6Network((address.packed[:8] + bytes(8), 64)))
     return str(address)
+
+
+def wide_of(source: str) -> str:
+    """The /48 around an IPv6 source, which one customer may have; any other source itself."""
+    try:
+        return str(ipaddress.IPv6Network(source).supernet(new_prefix=48))
+    except ValueError:
+        return source
 
 
 class Throttle:
@@ -101,6 +142,7 @@ class Throttle:
         self._lock = threading.Lock()
         self._buckets: _Recent[Bucket] = _Recent(MAX_BUCKETS)
         self._turns: _Recent[float] = _Recent(MAX_BUCKETS)
+        self._lines: _Recent[float] = _Recent(MAX_LINES)
         self._devices: _Recent[Bucket] = _Recent(MAX_KNOWN)
         self._pairs: _Recent[Bucket] = _Recent(MAX_KNOWN)
         self._succeeded: _Recent[float] = _Recent(MAX_KNOWN)
@@ -121,16 +163,7 @@ class Throttle:
             logged_in_at = self._succeeded.get(pair)
             if logged_in_at is not None and now - logged_in_at < RECENT_S:
                 return self._known(self._pairs, pair, pair, now)
-            keys = (_key("source", source), _key("name", name))
-            by_source, by_name = (wait_s(self._buckets.get(key) or Bucket(), now) for key in keys)
-            if by_name and not self._has_turn(pair, by_name, now):
-                return Wait(max(by_source, (self._turns.get(pair) or now) - now, FIRST_S))
-            if by_source:
-                return Wait(by_source)
-            self._turns.pop(pair)
-            for key in keys:
-                self._buckets.put(key, counted(self._buckets.get(key) or Bucket(), now))
-            return Try(keys, False, pair)
+            return self._stranger(name, source, pair, now)
 
     def right(self, tried: Try, now: float) -> None:
         """The password was right: what led there is forgotten, and the address is known from now on."""
@@ -145,9 +178,11 @@ class Throttle:
         """There was no room to look at it: it counts for nothing."""
         with self._lock:
             self._take_back(tried)
+            if tried.turn:
+                self._turns.put(tried.turn, tried.due_at)
 
     def __len__(self) -> int:
-        kept = (self._buckets, self._turns, self._devices, self._pairs, self._succeeded)
+        kept = (self._buckets, self._turns, self._lines, self._devices, self._pairs, self._succeeded)
         return sum(len(one) for one in kept)
 
     def _known(self, kept: _Recent[Bucket], key: str, pair: str, now: float) -> Try | Wait:
@@ -158,13 +193,45 @@ class Throttle:
         kept.put(key, counted(bucket, now))
         return Try((key,), True, pair)
 
-    def _has_turn(self, pair: str, by_name: float, now: float) -> bool:
-        """Whether this source has waited its time for this name; its waiting begins when it first asks."""
-        due_at = self._turns.get(pair)
-        if due_at is None or now - due_at >= TURN_S:
-            self._turns.put(pair, now + by_name)
-            return False
-        return now >= due_at
+    def _stranger(self, name: str, source: str, pair: str, now: float) -> Try | Wait:
+        wide, by_name = wide_of(source), _key("name", name)
+        narrow = (_key("source", source), by_name)
+        keys = narrow if wide == source else (*narrow, _key("wide", wide))
+        by_source_s = max(wait_s(self._bucket(key), now) for key in keys if key != by_name)
+        line = "" if source == LOOPBACK or tries(self._bucket(by_name), now) < FREE else by_name
+        turn = _key("turn", name, wide)
+        due_at = self._turns.get(turn)
+        if due_at is not None and now - due_at >= TURN_S:
+            self._turns.pop(turn)
+            due_at = None
+        if due_at is None:
+            first_at = max(now + wait_s(self._bucket(by_name), now), self._lines.get(line) or 0.0)
+            if first_at > now:
+                return Wait(max(by_source_s, self._stand(turn, line, first_at, now) - now, FIRST_S))
+        elif now < due_at:
+            return Wait(max(by_source_s, due_at - now, FIRST_S))
+        if by_source_s:
+            return Wait(by_source_s)
+        if due_at is not None:
+            self._turns.pop(turn)
+        elif line:
+            self._lines.put(line, now + SPACE_S)
+        for key in keys:
+            bucket = self._bucket(key)
+            self._buckets.put(key, counted(bucket, now) if key in narrow else _counted_wide(bucket, now))
+        return Try(keys, False, pair, "" if due_at is None else turn, due_at or 0.0)
+
+    def _stand(self, turn: str, line: str, first_at: float, now: float) -> float:
+        """Take the place at the end of the line; when it is the turn of it, or no line any more where it is full."""
+        if line and first_at + SPACE_S > now + LINE_S:
+            return first_at
+        self._turns.put(turn, first_at)
+        if line:
+            self._lines.put(line, first_at + SPACE_S)
+        return first_at
+
+    def _bucket(self, key: str) -> Bucket:
+        return self._buckets.get(key) or Bucket()
 
     def _take_back(self, tried: Try) -> None:
         for kept in (self._buckets, self._devices, self._pairs):
@@ -172,6 +239,10 @@ class Throttle:
                 bucket = kept.get(key)
                 if bucket is not None:
                     kept.put(key, uncounted(bucket))
+
+
+def _counted_wide(bucket: Bucket, now: float) -> Bucket:
+    return counted(bucket, now, WIDE_FREE, WIDE_LONGEST_S)
 
 
 T = TypeVar("T")

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import bisect
+import heapq
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncsrv.core.throttle import (
     FIRST_S,
     FORGET_S,
     FREE,
+    LINE_S,
     LONGEST_S,
     MAX_BUCKETS,
     MAX_KNOWN,
+    MAX_LINES,
+    SPACE_S,
+    TURN_S,
+    WIDE_FREE,
+    WIDE_LONGEST_S,
     Bucket,
     Throttle,
     Try,
@@ -21,6 +30,7 @@ from syncsrv.core.throttle import (
     source_of,
     uncounted,
     wait_s,
+    wide_of,
 )
 
 HERE, THERE = "192.0.2.7", "198.51.100.9"
@@ -74,7 +84,7 @@ def test_many_at_once_are_counted_before_they_are_looked_at() -> None:
     assert sum(wrong(throttle, 0.0) for _ in range(100)) == FREE
 
 
-def test_a_name_under_attack_makes_a_stranger_wait_once_and_never_more_than_a_minute() -> None:
+def test_a_name_under_attack_makes_a_stranger_wait_once_for_those_before_him_in_the_line() -> None:
     throttle = Throttle()
     now = 0.0
     waited = None
@@ -83,7 +93,7 @@ def test_a_name_under_attack_makes_a_stranger_wait_once_and_never_more_than_a_mi
         wrong(throttle, now, source=f"203.0.113.{tick % 250}")
         if tick == 10_000:
             waited = right(throttle, now)
-            assert 0 < waited <= LONGEST_S
+            assert 0 < waited <= LONGEST_S + 250 * SPACE_S
         if waited is not None and now >= 1000.0 + waited:
             assert right(throttle, now) == 0.0
             return
@@ -156,13 +166,13 @@ def test_ten_thousand_sources_cost_bounded_memory_and_do_not_lock_anybody_out() 
         source = f"10.{number // 65536}.{number // 256 % 256}.{number % 256}"
         wrong(throttle, number / 1000, source=source)
         wrong(throttle, number / 1000, name=f"name{number}", source=source)
-    assert len(throttle) < 2 * MAX_BUCKETS + 3 * MAX_KNOWN
+    assert len(throttle) < 2 * MAX_BUCKETS + MAX_LINES + 3 * MAX_KNOWN
     waited = right(throttle, 10.0)
-    assert waited <= LONGEST_S
+    assert waited <= LINE_S
     assert right(throttle, 10.0 + waited) == 0.0
     for number in range(3 * MAX_BUCKETS):
         wrong(throttle, 20.0, name=f"{number}", source=f"{number}")
-    assert len(throttle) <= 2 * MAX_BUCKETS + 3 * MAX_KNOWN
+    assert len(throttle) <= 2 * MAX_BUCKETS + MAX_LINES + 3 * MAX_KNOWN
 
 
 @pytest.mark.parametrize(
@@ -175,6 +185,9 @@ def test_ten_thousand_sources_cost_bounded_memory_and_do_not_lock_anybody_out() 
         ("fe80::1%eth0", "fe80::2", True),
         ("", "nowhere", True),
         ("ssh", "cli", False),
+        ("127.0.0.1", "127.9.9.9", True),
+        ("::1", "127.0.0.1", True),
+        ("::ffff:127.0.0.1", "::1", True),
     ],
 )
 def test_a_source_is_an_address_or_the_network_that_one_person_has(one: str, other: str, same: bool) -> None:
@@ -184,6 +197,115 @@ def test_a_source_is_an_address_or_the_network_that_one_person_has(one: str, oth
 @given(st.text())
 def test_any_text_is_a_source(text: str) -> None:
     assert source_of(text)
+    assert wide_of(source_of(text))
+
+
+def test_the_network_of_a_customer_is_a_48_in_ipv6_and_the_address_in_ipv4() -> None:
+    assert wide_of(source_of("2001:db8:1:2::3")) == wide_of(source_of("2001:db8:1:ffff::1")) == "2001:db8:1::/48"
+    assert wide_of(source_of("2001:db8:1::1")) != wide_of(source_of("2001:db8:2::1"))
+    assert wide_of(HERE) == HERE
+    assert wide_of(source_of("::1")) == source_of("::1")
+
+
+def attacked(sources: list[str], seconds: float, late_s: float = 0.0) -> tuple[Throttle, list[float]]:
+    """Each source comes as soon as it may, or ``late_s`` after; when a password for admin was looked at."""
+    throttle, looked_at = Throttle(), []
+    asking = [(number / 1e4, source) for number, source in enumerate(sources)]
+    heapq.heapify(asking)
+    while asking[0][0] < seconds:
+        now, source = asking[0]
+        answer = throttle.begin("admin", source, "", now)
+        if isinstance(answer, Wait):
+            heapq.heapreplace(asking, (now + answer.seconds + late_s, source))
+        else:
+            looked_at.append(now)
+            heapq.heapreplace(asking, (now + 0.1, source))
+    return throttle, looked_at
+
+
+def most_in_a_minute(times: list[float]) -> int:
+    return max(bisect.bisect_left(times, at + 60.0) - place for place, at in enumerate(times))
+
+
+EVERYWHERE = [f"10.9.{number // 256}.{number % 256}" for number in range(4096)]
+ONE_48 = [source_of(f"2001:db8:1:{number:x}::1") for number in range(4096)]
+MANY_48 = [source_of(f"2001:db8:{number:x}:7::1") for number in range(4096)]
+
+
+@pytest.mark.parametrize("sources", [EVERYWHERE[:50], EVERYWHERE[:256], EVERYWHERE, MANY_48], ids=len)
+def test_more_addresses_do_not_buy_more_guesses(sources: list[str]) -> None:
+    _, looked_at = attacked(sources, 3600.0)
+    assert most_in_a_minute(looked_at) <= 60 / SPACE_S + FREE
+    assert len(looked_at) <= 3600 / SPACE_S + FREE
+
+
+def test_nor_do_turns_that_are_saved_up() -> None:
+    _, looked_at = attacked(EVERYWHERE, 3600.0, late_s=TURN_S - 1)
+    assert len(looked_at) <= 3600 / SPACE_S + FREE
+    throttle, _ = attacked(EVERYWHERE[:300], 1000.0)
+    taken = sum(isinstance(throttle.begin("admin", source, "", 1100.0), Try) for source in EVERYWHERE[:300])
+    assert taken <= TURN_S / SPACE_S + 1
+
+
+def test_a_whole_ipv6_48_has_one_place_in_the_line_and_one_bucket() -> None:
+    throttle, looked_at = attacked(ONE_48, 900.0)
+    assert len(looked_at) < 30
+    assert right(throttle, 900.0, source="192.0.2.99") <= LONGEST_S + 2 * SPACE_S, "its line is short for others"
+    throttle, now, tried = Throttle(), 0.0, 0
+    for number in range(6000):
+        now = number / 10
+        tried += wrong(throttle, now, f"name{number}", ONE_48[number % 4096])
+    assert tried <= WIDE_FREE + 5 + 600 / WIDE_LONGEST_S
+
+
+def test_the_admin_is_let_in_at_once_from_what_is_known_and_soon_through_a_tunnel() -> None:
+    throttle = Throttle()
+    assert right(throttle, 0.0, source=HERE) == 0.0
+    for number, source in enumerate([*EVERYWHERE, *MANY_48] * 5):
+        wrong(throttle, 1.0 + number / 100, source=source)
+    now = 1.0 + 8192 * 5 / 100
+    assert right(throttle, now, source=HERE) == 0.0
+    assert right(throttle, now, source="192.0.2.200", device="laptop") == 0.0
+    waited = right(throttle, now, source=source_of("127.0.0.1"))
+    assert waited <= LONGEST_S
+    for number, source in enumerate(EVERYWHERE):
+        wrong(throttle, now + waited * number / 4096, source=source)
+    assert right(throttle, now + waited, source=source_of("127.0.0.1")) == 0.0
+
+
+def test_a_turn_at_which_there_was_no_room_to_look_is_kept() -> None:
+    throttle, _ = attacked(EVERYWHERE[:256], 1000.0)
+    waited = throttle.begin("admin", HERE, "", 1000.0)
+    assert isinstance(waited, Wait)
+    for _ in range(3):
+        tried = throttle.begin("admin", HERE, "", 1000.0 + waited.seconds)
+        assert isinstance(tried, Try)
+        throttle.not_looked_at(tried)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 900), st.sampled_from([0.0, 0.1, 1.0, 3.0, 20.0, 61.0, 119.0])),
+        min_size=200,
+        max_size=1500,
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_whatever_strangers_do_together_a_name_has_so_many_tries_and_a_wait_is_bounded(
+    asks: list[tuple[int, float]],
+) -> None:
+    throttle, now, looked_at = Throttle(), 0.0, 0
+    free = FREE  # forgotten after a quiet quarter of an hour
+    last = 0.0
+    for number, gap in asks:
+        now += gap
+        answer = throttle.begin("admin", EVERYWHERE[number], "", now)
+        if isinstance(answer, Try):
+            free += FREE if now - last >= FORGET_S else 0
+            looked_at, last = looked_at + 1, now
+            assert looked_at <= now / SPACE_S + 1 + free
+        else:
+            assert answer.seconds <= LINE_S
 
 
 @given(st.lists(st.integers(0, 100), min_size=1, max_size=60))
@@ -218,7 +340,7 @@ def test_whatever_others_do_who_knows_the_password_gets_in(
     assert right(throttle, now, device="mine") == 0.0, "a known device at once"
     own = "198.51.100.77"
     waits = right(throttle, now, source=own)
-    assert waits <= LONGEST_S
+    assert waits <= LONGEST_S + 5 * SPACE_S
     due_at = now + waits
     for name, source, device, gap in meanwhile:
         now += gap

@@ -298,6 +298,8 @@ class LogEntry:
     tags: tuple[str, ...]
     areas: tuple[str, ...] = ()
     """Those that it touches, as cluster.yaml draws them now."""
+    tagged_at: str = ""
+    """When the newest of its sync tags was made; empty where it has none."""
 
 
 @dataclass(frozen=True, slots=True)

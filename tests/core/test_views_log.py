@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from syncsrv.clock import rfc3339
 from syncsrv.control.codec import encode
 from syncsrv.control.dispatch import Caller
 from syncsrv.control.shapes import CommitRequest, LogEntry, LogReply, LogRequest
@@ -137,3 +138,10 @@ def test_a_node_without_a_commit_has_an_empty_history(tmp_path: Path) -> None:
     with single(tmp_path) as node:
         node.core.store.move_ref("refs/heads/main", None, node.core.store.head())
         assert log(node) == LogReply((), areas=("app", "more", "cluster"))
+
+
+def test_a_tagged_commit_says_when_its_newest_tag_was_made(busy: Pair) -> None:
+    entries = log(busy.fw1, limit=100).commits
+    made = {tag.commit: rfc3339(tag.at_utc) for tag in busy.fw1.core.tags_here()[0]}
+    assert made
+    assert {entry.commit: entry.tagged_at for entry in entries if entry.tagged_at} == made

@@ -99,6 +99,29 @@ def test_changes_that_wait(site: Site, alice: Browser) -> None:
     assert 'Changes <span class="n">2<span class="sr"> waiting</span></span>' in page
 
 
+def test_a_partial_synchronization_does_not_contradict_itself(site: Site, alice: Browser) -> None:
+    synchronize(site)
+    change(site, "two")
+    change(site, "other", "/etc/more.conf")
+    assert site.pair is not None
+    assert site.pair.sync(areas=("app",)).result == "done"
+    hear(site)
+    page = alice.text("/")
+    said = words(page)
+    assert title(page).startswith("fw2 is 1 change behind fw1")
+    assert "Nothing since" not in said
+    assert "Everything stands in sync/000002 fw2 lacks some of it, in more" in said
+    assert "Nothing on fw1 is without a tag, but fw2 lacks some of it, in more" in said
+    assert "It has sync/000002 only in app." in said
+    assert "fw2 would run sync/000002 only in app" in said
+    points = re.findall(r"<li.*?</li>", page.partition('aria-label="Where each node stands')[2], re.S)
+    assert '<b class="">fw2</b>' in points[0], points[0]
+    assert ">sync/000001</a>" in points[0]
+    assert ">sync/000002</a>" in points[1]
+    assert "tagged" in points[1]
+    assert '<b class="m">fw1</b>' in points[1]
+
+
 def test_only_so_many_waiting_changes_are_listed(site: Site, alice: Browser) -> None:
     for number in range(SHOWN + 3):
         change(site, f"{number} is new")
@@ -117,6 +140,8 @@ def test_drift_is_said_with_its_remedy(site: Site, alice: Browser) -> None:
     page = alice.text("/")
     assert title(page) == "1 file on fw2 is not as fw1 left it."
     assert '<a class="btn sm" href="/drift">See drift</a>' in page
+    assert "drifted from sync/000001 1 file" in words(page)
+    assert "fw2 would run its own files: 1 differs from sync/000001." in words(page)
 
 
 def test_a_node_that_does_not_answer_is_hatched_and_never_green(site: Site, alice: Browser) -> None:

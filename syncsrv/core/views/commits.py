@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from syncsrv.clock import rfc3339
 from syncsrv.control.shapes import LogEntry, LogReply, LogRequest
 from syncsrv.core.mains import last_known
-from syncsrv.core.parts import Core
+from syncsrv.core.parts import TAGS, Core
 from syncsrv.core.views.areas import named
 from syncsrv.errors import UnreachableError, UsageError
 from syncsrv.plan.areas import Areas
@@ -18,6 +18,7 @@ from syncsrv.store.gitformat import MalformedObjectError
 from syncsrv.store.history import History, Search
 from syncsrv.store.repo import Store
 from syncsrv.store.revisions import UnknownRevisionError
+from syncsrv.store.tags import BadTagError, by_number, read_tag
 
 PATHS_SHOWN = 200
 """Paths that one entry of the log names; `show` has them all."""
@@ -127,4 +128,15 @@ def entry(
         paths=tuple(show_path(path) for path in list(whose)[:PATHS_SHOWN]),
         tags=tags.get(commit, ()),
         areas=tuple(area for area in areas.names if area in touched),
+        tagged_at=_tagged_at(core.store, tags.get(commit, ())),
     )
+
+
+def _tagged_at(store: Store, names: tuple[str, ...]) -> str:
+    """When the newest of these tags was made, as far as they are sync tags."""
+    for name in sorted(names, key=by_number, reverse=True):
+        found = store.ref(f"{TAGS}{name}")
+        with contextlib.suppress(BadTagError):
+            if found is not None:
+                return rfc3339(read_tag(store, found, name).at_utc)
+    return ""

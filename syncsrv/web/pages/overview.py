@@ -7,6 +7,7 @@ from flask import Blueprint, current_app, render_template
 from syncsrv.clock import rfc3339
 from syncsrv.control.shapes import LogEntry, LogRequest, Status
 from syncsrv.errors import SyncsrvError, UsageError
+from syncsrv.plan.words import listed
 from syncsrv.web import access
 from syncsrv.web.access import needs
 from syncsrv.web.views import failover, latest, line, nodes, verdict
@@ -36,6 +37,7 @@ def overview() -> str:
         points=line.line(status, entries),
         words=failover.WORDS,
         waiting=waiting[:SHOWN],
+        lacking=[(name, listed(one.lacks)) for name, one in status.peers.items() if one.lacks and one.reachable],
         more=max(0, len(waiting) - SHOWN),
         events=latest.latest(status.jobs, entries[:SHOWN]),
         lone=nodes.own(status, now) if not status.peers else None,

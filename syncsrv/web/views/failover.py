@@ -8,7 +8,8 @@ from syncsrv.control.shapes import ServiceInfo, Status
 from syncsrv.plan.words import counted, listed
 from syncsrv.web.views import well
 from syncsrv.web.views.nodes import Column, Pair, own, peer
-from syncsrv.web.views.verdict import MASTER, master_of, sentence, silent_master, word
+from syncsrv.web.views.place import place
+from syncsrv.web.views.verdict import MASTER, brief, master_of, sentence, silent_master, word
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,10 @@ class Outlook:
 ORDER = ("bad", "warn", "off", "todo", "ok")
 ICONS = {"bad": "bad", "warn": "warn", "off": "unknown", "todo": "up", "ok": "ok"}
 WORDS = {"bad": "Wrong", "warn": "Attention", "off": "Not known", "todo": "Waiting", "ok": "Good"}
+
+
+LAST = {"failed": "failed and changed nothing", "rolled_back": "was rolled back"}
+"""State words that are about the last attempt, not about what is there now."""
 
 
 def outlooks(status: Status, now: str) -> tuple[Outlook, ...]:
@@ -73,21 +78,31 @@ def _outlook(one: Column, status: Status) -> Outlook:
 
 
 def _configuration(one: Column, status: Status) -> Fact:
-    has = f"{one.name} would run {one.applied_tag}" if one.applied_tag else f"{one.name} has nothing from its master"
+    """What its files are, whatever the state word is about."""
+    reason = brief(one.reason)
+    if not one.applied_tag:
+        kind = "warn" if one.state == "syncing" else "bad"
+        return Fact(kind, ICONS[kind], f"{one.name} has nothing from its master", reason)
+    has = f"{one.name} would run {place(one.applied_tag, one.areas, one.lacks).partly or one.applied_tag}"
+    lacks = f"It lacks {counted(one.behind, 'change')}. " if one.behind else ""
     if one.state == "in_sync":
         silent = silent_master(status)
         if silent is not None:
             return Fact("off", "unknown", has, "Whether its master has anything newer is not known.")
         return Fact("ok", "ok", f"{one.name} would run what {master_of(status)} runs", f"Equal to {one.applied_tag}.")
     if one.state == "changes_pending":
-        lacks = f"It lacks {counted(one.behind, 'change')}. " if one.behind else ""
-        return Fact("todo", "up", has, lacks + sentence(one.reason))
-    if one.state == "awaiting_first_sync":
-        return Fact("bad", "bad", has, sentence(one.reason))
+        return Fact("todo", "up", has, lacks + reason)
     if one.state == "syncing":
-        return Fact("warn", "running", f"{one.name} is being changed right now", sentence(one.reason))
-    kind = "bad" if one.state in {"diverged", "blocked", "failed"} else "warn"
-    return Fact(kind, ICONS[kind], f"{has}; it is {word(one.state)}", sentence(one.reason))
+        return Fact("warn", "running", f"{one.name} is being changed right now", reason)
+    if one.drift:
+        differ = f"{len(one.drift)} {'differs' if len(one.drift) == 1 else 'differ'} from {one.applied_tag}"
+        kind = "bad" if one.state in {"diverged", "blocked"} else "warn"
+        return Fact(kind, ICONS[kind], f"{one.name} would run its own files: {differ}", lacks + reason)
+    if one.state in LAST:
+        good = ", its known-good files" if one.known_good else ""
+        return Fact("warn", "warn", has + good, f"{lacks}The last synchronization {LAST[one.state]}: {reason}")
+    kind = "bad" if one.state in {"diverged", "blocked"} else "warn"
+    return Fact(kind, ICONS[kind], f"{has}; it is {word(one.state)}", lacks + reason)
 
 
 def _services(one: Column, status: Status) -> list[Fact]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from syncsrv.control.shapes import LogEntry, Status
+from syncsrv.control.shapes import LogEntry, PeerInfo, Status, SyncInfo
+from syncsrv.plan.words import counted
+from syncsrv.web.views.place import by_number, place
 from syncsrv.web.views.verdict import MASTER, master_of
 
 POINTS = 5
@@ -14,11 +16,12 @@ POINTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A node that stands at a point; ``lost``: as last known."""
+    """A node that stands at a point; ``lost``: as last known; ``note``: what else it has."""
 
     node: str
     master: bool
     lost: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +33,13 @@ class Point:
         is_tag: which of the two.
         commit: its id.
         who: the author of a commit without a tag.
-        at: when it was made.
-        note: known good, untagged or nothing.
+        at: when it was made: a tag's own time, not its commit's.
+        note: untagged, what differs, or nothing.
         flags: who stands here.
         ahead: what follows is not on every node.
         new: it is not on every node itself.
         folded: how many points this one stands for; 0 for itself.
+        more: other tags at the same commit.
     """
 
     title: str
@@ -48,6 +52,16 @@ class Point:
     ahead: bool = False
     new: bool = False
     folded: int = 0
+    more: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """A backup at a tag; ``drift``: how many files differ there, in words, or nothing."""
+
+    flag: Flag
+    tag: str
+    drift: str
 
 
 def line(status: Status, entries: Sequence[LogEntry]) -> tuple[Point, ...]:
@@ -57,17 +71,18 @@ def line(status: Status, entries: Sequence[LogEntry]) -> tuple[Point, ...]:
         status: this node's.
         entries: the master's history, newest first, as far as it is known.
     """
-    flags = _flags(status)
+    stands = _stands(status)
     names = {tag for entry in entries for tag in entry.tags}
     last = next((at for at, entry in enumerate(entries) if entry.tags), len(entries))
     waiting, older = entries[:last], [entry for entry in entries[last:] if entry.tags]
-    points = [Point("nothing yet", flags=flags[""])] if "" in flags else []
-    strangers = tuple(flag for tag, some in flags.items() for flag in some if tag and tag not in names)
-    if strangers:
-        points.append(Point("older than shown", flags=strangers))
+    points = _before(stands, "", "nothing yet")
+    points += [one for tag in stands if tag and tag not in names for one in _before(stands, tag, "older than shown")]
     for entry in reversed(older):
-        tag = _shown(entry.tags, flags)
-        points.append(Point(tag, True, entry.commit, at=entry.at, flags=_at_any(flags, entry.tags)))
+        newest, *more = sorted(entry.tags, key=by_number, reverse=True)
+        here = [stand for tag in entry.tags for stand in stands.get(tag, ())]
+        points += [_apart(stand) for stand in here if stand.drift]
+        flags = tuple(stand.flag for stand in here if not stand.drift)
+        points.append(Point(newest, True, entry.commit, at=entry.tagged_at or entry.at, flags=flags, more=tuple(more)))
     for entry in reversed(waiting):
         points.append(Point(entry.subject, False, entry.commit, entry.author, entry.at, "untagged"))
     if not entries:
@@ -79,28 +94,35 @@ def line(status: Status, entries: Sequence[LogEntry]) -> tuple[Point, ...]:
     return _folded(_marked(points))
 
 
-def _flags(status: Status) -> Mapping[str, tuple[Flag, ...]]:
-    """Tag to the backups that have it applied; the empty one for those that have none."""
-    found: dict[str, tuple[Flag, ...]] = {}
+def _stands(status: Status) -> Mapping[str, list[Stand]]:
+    """Tag to the backups that are there; the empty one for those that have none."""
+    found: dict[str, list[Stand]] = {}
     for name, peer in status.peers.items():
         if peer.role != MASTER and (status.role == MASTER or peer.applied_tag):
-            found[peer.applied_tag or ""] = (
-                *found.get(peer.applied_tag or "", ()),
-                Flag(name, False, not peer.reachable),
-            )
+            _put(found, name, peer, not peer.reachable)
     if status.role != MASTER:
-        tag = status.sync.applied_tag or ""
-        found[tag] = (*found.get(tag, ()), Flag(status.node, False))
+        _put(found, status.node, status.sync, False)
     return found
 
 
-def _at_any(flags: Mapping[str, tuple[Flag, ...]], tags: tuple[str, ...]) -> tuple[Flag, ...]:
-    return tuple(flag for tag in tags for flag in flags.get(tag, ()))
+def _put(found: dict[str, list[Stand]], node: str, one: PeerInfo | SyncInfo, lost: bool) -> None:
+    """Where an area lags, its node is not at the newest tag that it has something of."""
+    at = place(one.applied_tag, one.areas, one.lacks)
+    note = f"has {at.partly}" if at.partly else ""
+    drift = counted(len(one.drift), "file") if one.drift else "changed" if one.state in {"drifted", "diverged"} else ""
+    found.setdefault(at.tag, []).append(Stand(Flag(node, False, lost, note), at.tag, drift))
 
 
-def _shown(tags: tuple[str, ...], flags: Mapping[str, tuple[Flag, ...]]) -> str:
-    """Of several tags at one commit the one that a node has, else the newest."""
-    return next((tag for tag in tags if tag in flags), max(tags))
+def _before(stands: Mapping[str, list[Stand]], tag: str, title: str) -> list[Point]:
+    """A place of its own for who stands at no tag that is shown."""
+    here = stands.get(tag, [])
+    flags = tuple(stand.flag for stand in here if not stand.drift)
+    return [_apart(stand) for stand in here if stand.drift] + ([Point(title, flags=flags)] if flags else [])
+
+
+def _apart(stand: Stand) -> Point:
+    """Who was changed since stands at no tag."""
+    return Point(f"drifted from {stand.tag}" if stand.tag else "drifted", note=stand.drift, flags=(stand.flag,))
 
 
 def _marked(points: list[Point]) -> list[Point]:

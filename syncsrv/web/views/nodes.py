@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from syncsrv.control.shapes import HeadInfo, PeerInfo, ServiceInfo, Status, VipInfo
 from syncsrv.plan.words import counted, listed
 from syncsrv.web.views import well
-from syncsrv.web.views.verdict import MASTER, UNSURE, sentence
+from syncsrv.web.views.place import place
+from syncsrv.web.views.verdict import MASTER, UNSURE, brief, sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Column:
     services: tuple[ServiceInfo, ...]
     vips: tuple[VipInfo, ...]
     known_good: str | None
+    areas: Mapping[str, str]
+    lacks: tuple[str, ...]
     head: HeadInfo | None = None
     last_tag: str | None = None
     untagged: int = 0
@@ -122,6 +126,8 @@ def own(status: Status, now: str) -> Column:
         status.services,
         status.vips,
         sync.known_good,
+        sync.areas,
+        sync.lacks,
         status.head,
         status.last_tag,
         status.untagged,
@@ -147,6 +153,8 @@ def peer(name: str, one: PeerInfo, status: Status) -> Column:
         one.services,
         one.vips,
         one.known_good,
+        one.areas,
+        one.lacks,
         last_tag=status.last_tag if one.role == MASTER else None,
         job=_job(status, name),
     )
@@ -169,7 +177,8 @@ def _rows(left: Column, right: Column) -> tuple[Row, ...]:
 def _configuration(left: Column, right: Column) -> Row:
     follower = right if left.role == MASTER else left
     cells = tuple(
-        _leader(one) if one.role == MASTER and one is not follower else _follower(one) for one in (left, right)
+        _leader(one, follower) if one.role == MASTER and one is not follower else _follower(one)
+        for one in (left, right)
     )
     if left.lost or right.lost or follower.state in UNSURE:
         return Row("Configuration", cells[0], "unknown", "", cells[1])
@@ -186,7 +195,7 @@ def _configuration(left: Column, right: Column) -> Row:
     return Row("Configuration", cells[0], "same" if same else "different", kind, cells[1])
 
 
-def _leader(one: Column) -> Cell:
+def _leader(one: Column, follower: Column) -> Cell:
     """Where the changes are made."""
     if not one.here:
         return Cell("Changes are made here", notes=(sentence(one.reason),))
@@ -196,13 +205,19 @@ def _leader(one: Column) -> Cell:
         return Cell(text, notes=(subject,) if subject else (), at=at)
     if one.untagged:
         return Cell(f"{counted(one.untagged, 'change')} since", tag=one.last_tag, notes=(f"newest: {subject}",), at=at)
+    if follower.lacks and not follower.lost:
+        lacks = f"{follower.name} lacks some of it, in {listed(follower.lacks)}"
+        return Cell("Everything stands in", tag=one.last_tag, notes=(lacks, subject) if subject else (lacks,), at=at)
     return Cell("Nothing since", tag=one.last_tag, notes=(subject,) if subject else (), at=at)
 
 
 def _follower(one: Column) -> Cell:
     notes = []
     if one.state not in {"in_sync", "standalone"} and one.reason:
-        notes.append(sentence(one.reason))
+        notes.append(brief(one.reason))
+    partly = place(one.applied_tag, one.areas, one.lacks).partly
+    if partly:
+        notes.append(f"It has {partly}.")
     if one.state in UNSURE and one.remedy:
         notes.append(f"What to check: {one.remedy}.")
     return Cell(_detail(one), state=one.state, tag=one.applied_tag or "", notes=tuple(notes), link=remedy(one))

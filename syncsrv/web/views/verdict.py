@@ -44,6 +44,12 @@ STEPS: Mapping[str, str] = {
 }
 """What to do first where the page has a button for what the command line would say."""
 
+NOTE = 96
+"""Letters of a reason that is said in full elsewhere on the page."""
+
+TEXT = 200
+"""Letters of the reason below the sentence; on a phone more would push the table out of sight."""
+
 UNSURE = frozenset({"unreachable", "unknown", "standalone"})
 """States in which nothing is known of whether the nodes are the same."""
 
@@ -67,7 +73,8 @@ class Answer:
         kind: ok, todo, warn, bad or off.
         sign: same, different or unknown.
         title: the sentence.
-        text: why.
+        text: why, in full.
+        also: what else there is to know, each a part of a sentence.
         step: what to do first; empty where nothing is to be done.
         ways: the verbs.
     """
@@ -78,6 +85,12 @@ class Answer:
     text: str = ""
     step: str = ""
     ways: tuple[Way, ...] = ()
+    also: tuple[str, ...] = ()
+
+    @property
+    def short(self) -> str:
+        """Why, in a line or two."""
+        return brief(self.text, TEXT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +124,17 @@ def answer(status: Status, power: str = "operator") -> Answer:
     silent = silent_master(status)
     kind, sign, title, text = _sentence(worst, found, silent)
     others = [one for one in found if one is not worst and one.state != "in_sync"]
-    if others:
-        text = f"{text} Also: {'; '.join(f'{one.name} is {word(one.state)}' for one in others)}."
+    also = tuple(f"{one.name} is {word(one.state)}" for one in others)
     step = STEPS[worst.state].format(master=worst.master) if worst.state in STEPS else sentence(worst.remedy)
     ways = _ways(status, worst, power)
     ill = well.everywhere(status)
-    if not ill:
-        return Answer(kind, sign, title, text, step, ways)
-    if kind in {"ok", "todo"}:
+    if ill:
+        ways = (*ways, Way("See services", "/services", "pause"))
+    if ill and kind in {"ok", "todo"}:
         title = f"{title.removesuffix('.')}, {'but' if kind == 'ok' else 'and'} {ill[0].sentence}."
         step = step or "See the services."
         kind, ill = ill[0].kind, ill[1:]
-    if ill:
-        text = f"{text} Also: {'; '.join(one.sentence for one in ill)}.".strip()
-    return Answer(kind, sign, title, text, step, (*ways, Way("See services", "/services", "pause")))
+    return Answer(kind, sign, title, text, step, ways, (*also, *(one.sentence for one in ill)))
 
 
 def followers(status: Status) -> tuple[Node, ...]:
@@ -246,6 +256,14 @@ def sentence(text: str) -> str:
     if first.isalpha() and not text.startswith(_NAMES):
         text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def brief(text: str, most: int = NOTE) -> str:
+    """The beginning of a sentence that stands in full elsewhere; a short one as it is."""
+    said = sentence(text.partition("\n")[0])
+    if len(said) <= most:
+        return said
+    return f"{said[:most].rpartition(' ')[0].rstrip(',;:.') or said[:most]} …"
 
 
 def _ways(status: Status, worst: Node | None, power: str) -> tuple[Way, ...]:

@@ -55,7 +55,29 @@ def test_a_service_that_is_not_well_leads(found: object, kind: str, claim: str) 
 def test_a_bad_state_is_said(state: str) -> None:
     found = only(master({"fw2": peer(state)}))
     assert found.kind in {"bad", "warn"}
-    assert found.facts[0].evidence.startswith("Because of")
+    assert "ecause of" in found.facts[0].evidence
+
+
+@pytest.mark.parametrize(
+    ("state", "said"), [("failed", "failed and changed nothing"), ("rolled_back", "was rolled back")]
+)
+def test_a_synchronization_that_did_not_take_leaves_what_was_there(state: str, said: str) -> None:
+    found = only(master({"fw2": peer(state, known_good="f" * 40, behind=2)}))
+    assert (found.kind, found.sum) == ("warn", "fw2 would run sync/000002, its known-good files.")
+    assert found.facts[0].evidence == f"It lacks 2 changes. The last synchronization {said}: Because of {state}."
+    assert not any(fact.kind == "bad" for fact in found.facts)
+
+
+@pytest.mark.parametrize(("state", "kind"), [("drifted", "warn"), ("diverged", "bad")])
+def test_one_that_was_changed_would_run_its_own_files(state: str, kind: str) -> None:
+    found = only(master({"fw2": peer(state, drift=tuple(f"/etc/{number}" for number in range(10)))}))
+    assert (found.kind, found.sum) == (kind, "fw2 would run its own files: 10 differ from sync/000002.")
+
+
+def test_one_that_has_a_tag_in_part_does_not_run_it() -> None:
+    areas = {"dns": "sync/000002", "firewall": "sync/000002", "web": "sync/000001"}
+    found = only(master({"fw2": peer("changes_pending", behind=2, areas=areas, lacks=("web",))}))
+    assert "fw2 would run sync/000002 only in dns, firewall" in [fact.claim for fact in found.facts]
 
 
 def test_a_service_that_is_not_meant_to_run_is_no_trouble() -> None:

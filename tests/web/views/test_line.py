@@ -8,7 +8,7 @@ from tests.web.views.standings import backup, master, peer
 
 
 def entries(*tags: str) -> tuple[LogEntry, ...]:
-    """Commits, oldest first in the call, newest first in the answer; an empty tag is a commit without one."""
+    """Commits, oldest first in the call, newest first in the answer; each with the tags that its word names, or none."""
     made = [
         LogEntry(
             f"{at:040x}",
@@ -18,7 +18,8 @@ def entries(*tags: str) -> tuple[LogEntry, ...]:
             "watch",
             "fw1",
             (),
-            (tag,) * bool(tag),
+            tuple(tag.split()),
+            tagged_at=f"2026-11-30T00:00:{at % 60:02}Z" if tag else "",
         )
         for at, tag in enumerate(tags)
     ]
@@ -84,3 +85,40 @@ def test_on_a_backup() -> None:
 
 def test_nothing_known_draws_nothing() -> None:
     assert line(master(), ()) == ()
+
+
+def test_a_tag_tells_its_own_time_and_a_commit_its_own() -> None:
+    found = line(master({"fw2": peer(applied_tag="t1")}), entries("t1", ""))
+    assert [point.at for point in found] == ["2026-11-30T00:00:00Z", "2026-11-21T00:00:00Z"]
+
+
+def test_of_several_tags_at_one_commit_none_vanishes() -> None:
+    found = line(
+        master({"fw2": peer(applied_tag="sync/000009")}), entries("sync/000008", "sync/000009 sync/000010 mine")
+    )
+    assert drawn(found) == ["sync/000008", "sync/000010[fw1][fw2]>"]
+    assert found[-1].more == ("sync/000009", "mine")
+
+
+def test_one_that_has_the_newest_tag_in_part_stands_where_the_rest_of_it_is() -> None:
+    areas = {"dns": "sync/000005", "firewall": "sync/000005", "web": "sync/000004", "app": "sync/000003"}
+    partly = peer("changes_pending", applied_tag="sync/000005", behind=2, areas=areas, lacks=("web",))
+    found = line(master({"fw2": partly}), entries("sync/000004", "sync/000005"))
+    assert drawn(found) == ["sync/000004[fw2]>", "sync/000005[fw1]>"]
+    assert found[0].flags[0].note == "has sync/000005 only in dns, firewall"
+    both = {"web": "sync/000005", "dns": "sync/000005"}
+    whole = peer("changes_pending", applied_tag="sync/000005", areas=both, lacks=("web",))
+    found = line(master({"fw2": whole}), entries("sync/000005", ""))
+    assert drawn(found) == ["sync/000005[fw2]>", "change 1[fw1]>"]
+    assert found[0].flags[0].note == ""
+    fresh = peer("changes_pending", applied_tag="sync/000005", areas={"dns": "sync/000005"}, lacks=("web",))
+    assert drawn(line(master({"fw2": fresh}), entries("sync/000005"))) == ["nothing yet[fw2]>", "sync/000005[fw1]>"]
+
+
+def test_one_that_drifted_stands_apart() -> None:
+    drift = tuple(f"/etc/{number}" for number in range(10))
+    found = line(master({"fw2": peer("drifted", applied_tag="t2", drift=drift)}), entries("t1", "t2"))
+    assert drawn(found) == ["t1", "drifted from t2[fw2]>", "t2[fw1]>"]
+    assert found[1].note == "10 files"
+    gone = line(master({"fw2": peer("drifted", applied_tag="t0", drift=drift)}), entries("t2"))
+    assert drawn(gone) == ["drifted from t0[fw2]>", "t2[fw1]>"]

@@ -65,6 +65,22 @@ def test_what_the_master_has_since_its_last_tag() -> None:
     assert row(only(pairs(master(last_tag=None, head=None), NOW)), "Configuration").left.text.startswith("Nothing")
 
 
+def test_what_is_tagged_and_lacks_on_the_backup_is_not_nothing() -> None:
+    areas = {"dns": "sync/000002", "web": "sync/000001"}
+    found = row(
+        only(pairs(master({"fw2": peer("changes_pending", behind=2, areas=areas, lacks=("web",))}), NOW)),
+        "Configuration",
+    )
+    assert (found.left.text, found.left.tag) == ("Everything stands in", "sync/000002")
+    assert found.left.notes[0] == "fw2 lacks some of it, in web"
+    assert "It has sync/000002 only in dns." in found.right.notes
+
+
+def test_a_long_reason_stands_in_full_elsewhere() -> None:
+    found = row(only(pairs(master({"fw2": peer("failed", reason="why " * 100)}), NOW)), "Configuration")
+    assert len(found.right.notes[0]) < 100
+
+
 @pytest.mark.parametrize(
     ("services", "kind", "text"),
     [

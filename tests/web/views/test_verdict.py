@@ -6,7 +6,7 @@ import pytest
 
 from syncsrv.control.shapes import JobInfo, ServiceInfo
 from syncsrv.plan.verdict import TABLE
-from syncsrv.web.views.verdict import KINDS, answer, sentence
+from syncsrv.web.views.verdict import KINDS, NOTE, TEXT, answer, brief, sentence
 from tests.web.views.standings import NOW, backup, master, peer, service
 
 ON_MASTER = {
@@ -82,8 +82,7 @@ def test_a_backup_that_never_heard_a_master() -> None:
 def test_of_several_backups_the_worst_leads_and_the_others_are_named() -> None:
     found = answer(master({"fw2": peer("changes_pending", behind=1), "fw3": peer("diverged"), "fw4": peer()}))
     assert found.title == "fw1 and fw3 were both changed since they were the same."
-    assert "fw2 is changes pending" in found.text
-    assert "fw4" not in found.text
+    assert found.also == ("fw2 is changes pending",)
     assert answer(master({"fw2": peer(), "fw3": peer()})).title == "fw1, fw2 and fw3 are the same."
 
 
@@ -125,11 +124,22 @@ def test_every_trouble_is_named_the_worst_first_and_nothing_of_a_node_that_is_si
     mine = (service("a", restart_pending=True), service("b", restart_pending=True))
     found = answer(master({"fw2": peer(services=(service(state="failed"),))}, services=mine))
     assert found.title == "fw1 and fw2 are the same, but nginx has failed on fw2."
-    assert found.text.endswith("Also: a, b on fw1 must be restarted to load their files.")
+    assert found.also == ("a, b on fw1 must be restarted to load their files",)
     found = answer(master({"fw2": peer("unreachable", services=(service(state="failed"),))}, services=mine))
     assert found.title == "fw2 does not answer; what it runs now is not known."
-    assert found.text.endswith("Also: a, b on fw1 must be restarted to load their files.")
+    assert found.also == ("a, b on fw1 must be restarted to load their files",)
     assert "failed" not in found.text
+
+
+def test_a_long_reason_is_cut_for_the_first_screen_and_kept_in_full() -> None:
+    reason = "changed there since sync/000008: " + ", ".join(f"/etc/app/conf.d/{number}.conf" for number in range(40))
+    found = answer(master({"fw2": peer("drifted", reason=reason)}))
+    assert found.text == sentence(reason)
+    assert len(found.short) <= TEXT + 2
+    assert found.short.endswith(".conf …")
+    assert brief("short enough") == "Short enough."
+    assert brief("first line\nsecond line") == "First line."
+    assert brief("x" * 500) == "X" + "x" * (NOTE - 1) + " …"
 
 
 def test_a_word_of_a_newer_version_is_never_green() -> None:

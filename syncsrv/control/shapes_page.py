@@ -127,6 +127,9 @@ class NodePreview:
         refusals: what nothing can force.
         unseen: areas that the node does not know yet, so that what stands there is not known here.
         commands: at the node's first sync, the key and command line of everything that cluster.yaml has run there.
+        ahead: on a backup, commits of its master's main that the tag has not; None where that is not known.
+        failed: on a backup, why its last run, which was of this tag, did not bring it.
+        rolled_back: to what, by whom and why the node was rolled back since its last sync.
     """
 
     plan: str
@@ -144,6 +147,9 @@ class NodePreview:
     refusals: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     commands: tuple[tuple[str, str], ...] = ()
+    ahead: int | None = 0
+    failed: str = ""
+    rolled_back: str = ""
 
 
 @dataclass(frozen=True, slots=True)

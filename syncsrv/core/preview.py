@@ -19,6 +19,7 @@ from syncsrv.control.shapes import Facts, RollbackRequest, ServiceInfo, SyncRequ
 from syncsrv.control.shapes_page import NodePreview, PreviewReply, PreviewRequest
 from syncsrv.core import master, rollback
 from syncsrv.core.facts import service_info
+from syncsrv.core.keptjobs import kept
 from syncsrv.core.mains import last_known
 from syncsrv.core.offer import Offer, chosen_of, cluster_of, offered, order_for
 from syncsrv.core.parts import TAGS, Core
@@ -45,7 +46,10 @@ class BusyError(SyncsrvError):
 
     def __init__(self, node: str, job: str | None) -> None:
         by = f"job {job}" if job else "another one"
-        super().__init__(f"cannot look ahead on {node}: {by} is changing it", "look again when that has ended; Jobs shows how far it is")
+        super().__init__(
+            f"cannot look ahead on {node}: {by} is changing it",
+            "look again when that has ended; Jobs shows how far it is",
+        )
 
 
 def preview(core: Core, request: PreviewRequest) -> PreviewReply:
@@ -131,7 +135,12 @@ def _sync_here(core: Core, request: PreviewRequest) -> NodePreview:
     with _still(core):
         head = core.record(via="watch").head
         tag, commit, areas = _newest(core, offer, heard)
-        draft = Draft(core.node, head, commit, tag=tag, reachable=heard.reachable, age_s=_age_s(core, heard))
+        draft = replace(
+            Draft(core.node, head, commit, tag=tag, reachable=heard.reachable, age_s=_age_s(core, heard)),
+            ahead=_ahead(core, offer.master, commit),
+            failed=_failed(core, tag),
+            rolled_back=core.state.now.rolled_back_here or "",
+        )
         try:
             if not tag:
                 raise UsageError(
@@ -165,6 +174,30 @@ def _newest(core: Core, offer: Offer, heard: Heard) -> tuple[str, str, tuple[str
     if known is None:
         raise UnreachableError(f"cannot look ahead: {offer.master} was never reached", "see `syncsrv status`")
     return "", known, ()
+
+
+def _ahead(core: Core, name: str, commit: str) -> int | None:
+    """Commits of the master's main that come after ``commit``; None where its main is not known here."""
+    facts = core.book.now()[name].facts
+    head = facts.head if facts is not None else last_known(core, name)[0]
+    if head is None:
+        return None
+    if head == commit:
+        return 0
+    areas = core.areas()
+    return core.lag.commits_since(commit, head, areas, areas.names) if is_commit(core, head) else None
+
+
+def _failed(core: Core, tag: str) -> str:
+    """Why the last run did not bring this tag; empty where it did, or was of another."""
+    last = core.state.now.last
+    if not tag or last is None or last.result in {"done", "unchanged"}:
+        return ""
+    try:
+        ran = next((job.tag for job in core.jobs.recent() if job.id == last.job), None) or kept(core, last.job).tag
+    except SyncsrvError:  # no record of it is left, or none that can be trusted
+        return ""
+    return last.reason if ran == tag else ""
 
 
 def _of_order(core: Core, order: Order, draft: Draft) -> NodePreview:
@@ -218,6 +251,7 @@ def _known(core: Core, name: str, draft: Draft) -> Draft:
         base=base,
         readings={one.name: one for one in facts.services} if facts is not None else {},
         seen=(facts.head or "") if facts is not None else "",
+        rolled_back=(facts.situation.rolled_back_here or "") if facts is not None else "",
         reachable=heard.reachable,
         age_s=age_s,
     )

@@ -50,7 +50,7 @@ class Draft:
         refusals: what nothing can force.
         readings: the services there, by name, as last read.
         seen: what else may not change between the look and the order, such as the head that the node told of.
-        reachable, age_s, unseen, commands: see NodePreview.
+        reachable, age_s, unseen, commands, ahead, failed, rolled_back: see NodePreview.
     """
 
     node: str
@@ -69,6 +69,9 @@ class Draft:
     age_s: float | None = None
     unseen: tuple[str, ...] = ()
     commands: tuple[tuple[str, str], ...] = ()
+    ahead: int | None = 0
+    failed: str = ""
+    rolled_back: str = ""
 
 
 def shown(draft: Draft) -> NodePreview:
@@ -98,6 +101,9 @@ def shown(draft: Draft) -> NodePreview:
         refusals=draft.refusals,
         unseen=draft.unseen,
         commands=draft.commands,
+        ahead=draft.ahead,
+        failed=draft.failed,
+        rolled_back=draft.rolled_back,
     )
 
 

@@ -18,7 +18,7 @@ from syncsrv.errors import SyncsrvError
 from syncsrv.version import __version__
 from syncsrv.web import access
 from syncsrv.web.assets import Assets
-from syncsrv.web.views.linehtml import upright
+from syncsrv.web.views.linehtml import upright, visible
 from syncsrv.web.views.times import ago, duration, exact, moment
 
 P = ParamSpec("P")
@@ -103,7 +103,7 @@ def install(app: Flask, setup: WebSetup, clock: Clock, assets: Assets) -> None:
 
     app.jinja_env.finalize = shown
     app.jinja_env.globals.update(when=when, can=_can, static=static, STALE_S=STALE_S)
-    app.jinja_env.filters.update(duration=duration, commands=commands)
+    app.jinja_env.filters.update(duration=duration, commands=commands, visible=visible)
 
 
 def framed(section: str) -> Callable[[Callable[P, Response]], Callable[P, Response]]:

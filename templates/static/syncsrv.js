@@ -206,6 +206,19 @@ function pick(name) {
   if (radio) radio.click();
 }
 
+/* Changes: a plan is of the areas that were ticked when it was made. */
+const ticks = all('input[type=checkbox][name="area"]');
+function planFor() {
+  const other = ticks.some((one) => one.checked !== one.defaultChecked);
+  byId("plan-for").hidden = !other;
+  for (const one of all('#do button[name="do"]')) one.classList.toggle("first", !other && one.dataset.first === "yes");
+}
+if (ticks.length && byId("plan-for")) {
+  for (const one of all('#do button.first')) one.dataset.first = "yes";
+  for (const one of ticks) one.addEventListener("change", planFor);
+  window.addEventListener("pageshow", planFor);
+}
+
 document.addEventListener("keydown", pressed);
 if (byId("keys-off")) {
   const box = byId("keys-off");

@@ -11,8 +11,9 @@ from urllib.parse import quote, quote_plus
 import pytest
 from werkzeug.test import TestResponse
 
-from syncsrv.control.shapes import DiffRequest, JobReply
-from syncsrv.web.pages.changes import LONGEST_REASON, PAGE_FILES
+from syncsrv.control.shapes import DiffRequest, JobReply, RollbackRequest
+from syncsrv.core.jobs import Jobs
+from syncsrv.web.pages.changes import LINKED_REASON, LONGEST_REASON, PAGE_FILES
 from tests.core.corekit import CLUSTER, Node, key_of, pin
 from tests.support.work import calls
 from tests.web.webkit import Browser, Site, site_of_one, site_of_pair
@@ -98,7 +99,7 @@ def test_what_would_come_is_shown_and_brought(equal: Site) -> None:
     equal.node.hear()
     browser = equal.browser("oscar")
     page = browser.text("/changes")
-    assert heading(page) == "Synchronize would bring 1 change to fw2"
+    assert heading(page) == "Synchronize would change 3 files on fw2 (1 commit on fw1)"
     said = text_of(page)
     assert "From sync/000001, live on fw2, to what fw1 runs now, to be tagged sync/000002" in said
     assert "3 files: 1 deleted, 1 added, 1 changed." in said
@@ -191,7 +192,7 @@ def test_areas_of_the_address_go_as_they_were_shown(equal: Site) -> None:
     put(equal, "/etc/more.conf", "two\n")
     browser = equal.browser("oscar")
     page = browser.text("/changes?area=more&area=app")
-    assert heading(page) == "Synchronize would bring 2 files to fw2", "not the commits of all areas"
+    assert heading(page) == "Synchronize would change 2 files on fw2", "not the commits of all areas"
     job = ended(equal, press(browser, page, "sync"))
     assert job.nodes["fw2"].result == "done"
     assert job.subject.count("more") == 1
@@ -219,11 +220,16 @@ def test_looking_at_another_choice_keeps_the_reason(equal: Site) -> None:
     browser = equal.browser("oscar")
     page = browser.text("/changes")
     answer = press(browser, page, "look", area=["app"])
-    assert answer.status_code == 200
-    page = answer.get_data(as_text=True)
+    assert answer.status_code == 303, "so that Back works"
+    place = answer.headers["Location"]
+    assert place == "/changes?node=fw2&area=app&reason=because"
+    page = browser.text(place)
     assert fields(page)["area"] == ["app"]
     assert "because</textarea>" in page
     assert "area=app" in page[: page.index("<form action")], "the other view keeps the choice"
+    answer = press(browser, page, "look", reason="x" * (LINKED_REASON + 1))
+    assert answer.status_code == 200, "too long for an address"
+    assert f">{'x' * (LINKED_REASON + 1)}</textarea>" in answer.get_data(as_text=True)
 
 
 def test_a_plan_that_is_no_longer_so_is_shown_anew(equal: Site) -> None:
@@ -256,6 +262,17 @@ def test_of_two_tabs_the_second_is_told(equal: Site) -> None:
     answer = press(browser, second, "sync")
     assert answer.status_code == 409
     assert "The plan has changed since you saw it" in answer.get_data(as_text=True)
+
+
+def test_a_reason_is_optional_and_says_what_stands_without_one(equal: Site) -> None:
+    put(equal, "/etc/app/app.conf", "two\n")
+    browser = equal.browser("oscar")
+    page = browser.text("/changes")
+    assert "Reason (optional)" in page
+    assert "without one they say that oscar asked for it" in page
+    assert " required" not in page[page.index('id="do"') :]
+    assert "Synchronize and restart all on fw2" in text_of(page)
+    assert ended(equal, press(browser, page, "sync", reason="")).nodes["fw2"].result == "done"
 
 
 def test_trying_changes_nothing_and_needs_no_reason(equal: Site) -> None:
@@ -424,7 +441,9 @@ def test_a_peer_that_is_away_is_shown_as_last_known(equal: Site) -> None:
     page = browser.text("/changes")
     assert equal.pair.dialled == dialled, "no page asks a peer"
     assert "fw2 does not answer. What is shown of it is what was last known" in text_of(page)
-    assert "a sync asks it first" in page
+    assert heading(page).startswith("Synchronize would change 1 file on fw2, as last known (")
+    assert "Not possible: fw2 does not answer." in page
+    assert not re.search(r'<button[^>]*value="sync"', page)
 
 
 def test_nodes_and_areas_that_there_are_not(equal: Site) -> None:
@@ -451,12 +470,105 @@ def test_a_backup_shows_what_its_master_has_and_pulls_it(tmp_path: Path) -> None
         hear(site)
         browser = site.browser("oscar")
         page = browser.text("/changes")
-        assert heading(page).endswith("to fw2")
+        assert heading(page) == "Synchronize would change 1 file on fw2"
         said = text_of(page)
-        assert "to what fw1 runs now, tagged sync/000002" in said
+        assert "to sync/000002, which the last run here refused: " in said
+        assert "what fw1 runs now" not in said
         assert "Fetch sync/000002 from fw1 and check its signature" in said
         assert ended(site, press(browser, page, "sync", force="drift")).nodes["fw2"].result == "done"
         assert site.node.text("/etc/app/app.conf") == "two\n"
+
+
+def test_a_backup_knows_that_its_master_has_what_is_not_tagged(tmp_path: Path) -> None:
+    with site_of_pair(tmp_path, of="fw2") as site:
+        assert site.pair is not None
+        site.pair.sync()
+        for text in ("two\n", "three\n"):
+            put(site, "/etc/app/app.conf", text)
+            site.pair.fw1.core.record(via="watch")
+        hear(site)
+        page = site.browser("oscar").text("/changes")
+        assert heading(page) == "Nothing newer is tagged; fw1 has 2 untagged changes"
+        assert "fw2 has everything of sync/000001. Synchronize from fw1's page." in text_of(page)
+        assert "Nothing newer is tagged: synchronize from fw1's page." in text_of(page)
+        assert "anyway" not in text_of(page)
+        assert not re.search(r'<button[^>]*value="(sync|restart-all)"', page)
+
+
+def test_a_tag_that_failed_here_is_not_what_the_master_runs(tmp_path: Path) -> None:
+    with site_of_pair(tmp_path, of="fw2") as site:
+        assert site.pair is not None
+        (site.pair.fw2.home / "running").touch()
+        site.pair.sync()
+        put(site, "/etc/app/app.conf", "BROKEN")
+        assert site.pair.sync().result == "failed"
+        put(site, "/etc/app/app.conf", "good")
+        hear(site)
+        said = text_of(site.browser("oscar").text("/changes"))
+        assert "to sync/000002, which the last run here refused: " in said
+        assert "; fw1 has moved on since." in said
+        assert "what fw1 runs now" not in said
+        site.node.core.jobs = Jobs(site.node.core.clock)
+        assert said == text_of(site.browser("oscar").text("/changes")), "also from the trail"
+
+
+def test_while_cluster_yaml_is_not_valid_nothing_is_said_to_be_equal(equal: Site) -> None:
+    put(equal, "/etc/app/app.conf", "two\n")
+    file = equal.node.etc / "cluster.yaml"
+    file.write_text(file.read_text() + "\nnonsense: [\n")
+    equal.node.core.record(via="watch")
+    hear(equal)
+    page = equal.browser("oscar").text("/changes")
+    assert heading(page) == "Synchronizing fw2 is not possible until cluster.yaml is mended"
+    said = text_of(page)
+    assert "Cannot tag main: cluster.yaml is not in force" in said
+    assert "What differs is listed below: 2 files." in said
+    assert "no file differs" not in said
+    assert not re.search(r'<button[^>]*value="sync"', page)
+
+
+def test_nothing_is_certain_of_a_backup_that_is_away(equal: Site) -> None:
+    assert equal.pair is not None
+    equal.pair.away.add("fw2")
+    equal.node.links.close()
+    for _ in range(4):
+        equal.node.hear()
+    page = equal.browser("oscar").text("/changes")
+    assert re.fullmatch(r"As last known \(.* ago\), nothing differs between fw1 and fw2", heading(page))
+    assert "Not possible: fw2 does not answer." in page
+    assert "anyway" not in text_of(page)
+
+
+def test_a_backup_that_was_rolled_back_is_not_told_from_its_tag_to_its_tag(equal: Site) -> None:
+    assert equal.pair is not None
+    fw2 = equal.pair.fw2
+    put(equal, "/etc/app/app.conf", "two\n")
+    before = fw2.core.recorder.head()
+    assert before
+    assert equal.pair.sync().result == "done"
+    assert fw2.do("rollback", RollbackRequest(before, (), "late")).nodes["fw2"].result == "done"
+    hear(equal)
+    said = text_of(equal.browser("oscar").text("/changes"))
+    assert (
+        f"fw2 was rolled back to {before[:10]} since sync/000002 (1 file differs). Synchronize would bring it" in said
+    )
+    assert "From sync/000002" not in said
+
+
+def test_files_that_were_changed_on_the_backup_say_so(asking: Site) -> None:
+    put(asking, "/etc/app/by\x1bhand\n.conf", "mine\n", "fw2")
+    hear(asking)
+    page = asking.browser("oscar").text("/changes")
+    said = text_of(page)
+    assert "From sync/000001 with 2 files changed on fw2 since to what fw1 runs now" in said
+    assert "Changed on fw2 since its last sync. Synchronizing overwrites it; it stays in fw2's history." in said
+    assert "/etc/app/by␛hand␊.conf changed on fw2" in said, "among the deletions"
+    assert "\x1b" not in page
+    file = page[page.index('data-path="/etc/app/app.conf"') :]
+    assert "changed on fw2" in file[: file.index("</summary>")]
+    assert "changed on fw2 since its last sync: " in said, "the guard"
+    assert "tick to overwrite it" in said
+    assert "--force" not in said
 
 
 @pytest.fixture
@@ -480,7 +592,7 @@ def three(equal: Site) -> Site:
 def test_each_backup_has_its_tab_and_all_go_at_once(three: Site) -> None:
     browser = three.browser("oscar")
     page = browser.text("/changes?node=fw3")
-    assert heading(page).endswith("to fw3")
+    assert "on fw3" in heading(page)
     tabs = page[page.index('<nav class="tabs"') :]
     tabs = tabs[: tabs.index("</nav>")]
     assert re.findall(r'href="([^"]*)"', tabs) == ["/changes?node=fw2", "/changes?node=fw3", "/changes?node=%2A"]

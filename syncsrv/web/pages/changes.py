@@ -12,7 +12,6 @@ from werkzeug.wrappers import Response as AnyResponse
 from syncsrv.control.shapes import (
     DiffReply,
     DiffRequest,
-    FileChange,
     JobStarted,
     NodeDiff,
     RollbackRequest,
@@ -29,7 +28,9 @@ from syncsrv.web.colours import colours
 from syncsrv.web.failures import status_of
 from syncsrv.web.frame import alone
 from syncsrv.web.views import changes as views
-from syncsrv.web.views.filediff import Badge, FileView, Manner, history_link, shown
+from syncsrv.web.views import headline
+from syncsrv.web.views.filediff import FileView, Manner, history_link, shown
+from syncsrv.web.views.filemarks import marked
 from syncsrv.web.views.pager import Pager, pager
 
 blueprint = Blueprint("changes", __name__)
@@ -43,6 +44,8 @@ MARKED = 1000
 """Files that are looked at for whether they are new on a page that is shown again."""
 LONGEST_REASON = 4000
 """Characters of a reason that the form takes, and of one that a link writes into it."""
+LINKED_REASON = 500
+"""Characters of a reason that goes along in an address; a longer one stays in the form that was sent."""
 YEAR_S = 365 * 24 * 3600
 VIEWS = ("unified", "split")
 DOINGS = ("look", "sync", "try", "restart-all", "rollback")
@@ -147,6 +150,8 @@ def act() -> AnyResponse:
     )
     kept = Again(reason=form.get("reason", ""))
     if do == "look":
+        if len(kept.reason) <= LINKED_REASON:
+            return redirect(asked.to(page="", reason=kept.reason.strip()), 303)
         return _page(asked, kept)
     if set(ticked) != set(before):
         text = "It is made for them now: look at it and press again. Nothing was done."
@@ -209,11 +214,15 @@ def _sync_page(status: Status, asked: Asked, again: Again) -> str:
     if len(targets) == 1:
         asked = replace(asked, node=targets[0].node)
     one = targets[0] if len(targets) == 1 else None
-    files = _files(asked, one.preview, (one.node,), again.seen) if one is not None else None
+    files = _files(asked, one, (one.node,), again.seen) if one is not None else None
+    differing = files.diff.counts if files is not None and files.diff is not None else ()
+    head = headline.headline(targets, asked.areas, differing, status.notices)
     return render_template(
         "changes.html",
         asked=asked,
         again=again,
+        head=head,
+        stop=headline.stop(targets, head),
         every=every,
         targets=targets,
         one=one,
@@ -245,8 +254,8 @@ def _rollback_page(status: Status, asked: Asked, again: Again) -> str:
     ask = PreviewRequest("rollback", (), asked.areas, asked.rollback)
     found: PreviewReply = access.ask("preview", ask, deadline_s=LOOK_S)
     preview = found.nodes[status.node]
-    target = views.Target(status.node, "", preview, views.Totals.of(preview.areas))
-    files = _files(asked, preview, (), again.seen)
+    target = views.Target(status.node, "", preview, views.Totals.of(preview.areas), is_peer=False)
+    files = _files(asked, target, (), again.seen)
     return render_template(
         "rollback.html",
         asked=asked,
@@ -262,14 +271,15 @@ def _rollback_page(status: Status, asked: Asked, again: Again) -> str:
     )
 
 
-def _files(asked: Asked, preview: NodePreview, nodes: tuple[str, ...], seen: views.Seen | None) -> Files:
+def _files(asked: Asked, target: views.Target, nodes: tuple[str, ...], seen: views.Seen | None) -> Files:
     """One page of the files, with their texts, asked for as core knows them: no peer is waited for."""
+    preview = target.preview
     diff = _diff(asked, preview, nodes, Slice((asked.page - 1) * PAGE_FILES, PAGE_FILES, texts=True))
     if diff is None:
         return Files([], pager(1, 0, PAGE_FILES, lambda number: ""), None)
     pages = pager(asked.page, views.Totals.of(diff.counts).files, PAGE_FILES, lambda number: asked.to(page=number))
     if pages.page != asked.page:
-        return _files(replace(asked, page=pages.page), preview, nodes, seen)
+        return _files(replace(asked, page=pages.page), target, nodes, seen)
     files = list(diff.files)
     if asked.full:
         alone = _diff(asked, preview, nodes, Slice(paths=(asked.full,), texts=True))
@@ -284,17 +294,9 @@ def _files(asked: Asked, preview: NodePreview, nodes: tuple[str, ...], seen: vie
         more=lambda path: asked.to(full=path),
     )
     found = shown(files, how)
-    areas = {one.area for one in preview.areas}
     new = _since(seen, preview) if seen is not None else frozenset()
-    return Files([_marked(view, one, areas, new) for view, one in zip(found, files, strict=True)], pages, diff)
-
-
-def _marked(view: FileView, one: FileChange, areas: set[str], new: frozenset[str]) -> FileView:
-    if one.path in new:
-        return replace(view, badges=(Badge("new since you looked", "todo"), *view.badges), open=True)
-    if one.area not in areas:
-        return replace(view, badges=(Badge("not in this plan"), *view.badges), open=False)
-    return view
+    marks = [marked(view, one.path, target, new) for view, one in zip(found, files, strict=True)]
+    return Files(marks, pages, diff)
 
 
 def _diff(asked: Asked, preview: NodePreview, nodes: tuple[str, ...], part: Slice) -> NodeDiff | None:

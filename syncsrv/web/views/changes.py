@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from syncsrv.control.shapes import AreaCount, NodeDiff, PeerInfo, Status
 from syncsrv.control.shapes_page import GuardInfo, NodePreview, ServicePlan
 from syncsrv.plan.words import counted, listed
+from syncsrv.web.views.guardwords import on_page
+from syncsrv.web.views.linehtml import visible
 
 SHORT = 10
 """Digits of a commit that are shown."""
@@ -86,6 +88,8 @@ class Target:
         state: its state word.
         known: why what is shown of it may not be so; empty where it is of now.
         applied: the tag that is live there.
+        drift: paths that were changed there since.
+        is_peer: it is another node than the one whose page this is.
     """
 
     node: str
@@ -96,11 +100,18 @@ class Target:
     state: str = ""
     known: str = ""
     applied: str = ""
+    drift: frozenset[str] = frozenset()
+    is_peer: bool = True
 
     @property
-    def what(self) -> str:
-        """``3 changes`` where commits were counted, else ``5 files``."""
-        return counted(self.behind, "change") if self.behind else counted(self.totals.files, "file")
+    def certain(self) -> bool:
+        """What is compared is of now."""
+        return self.preview.reachable and (self.preview.base is not None or not self.is_peer)
+
+    @property
+    def age(self) -> str:
+        """How old the knowledge is, in words; empty where that is not known."""
+        return "" if self.preview.age_s is None else _age(self.preview.age_s)
 
     @property
     def areas(self) -> tuple[str, ...]:
@@ -120,11 +131,24 @@ def target(status: Status, node: str, preview: NodePreview, *, whole: bool = Tru
         masters = [name for name, one in status.peers.items() if one.role == "master"]
         source = next(iter(masters or status.peers), "its master")
         behind, state, applied = status.sync.behind, status.sync.state, status.sync.applied_tag
+        drift = status.sync.drift
     else:
         source, behind, state, applied = status.node, peer.behind, peer.state, peer.applied_tag
+        drift = peer.drift
     known = knowledge(node, source, preview, peer)
-    behind = behind if whole else 0
-    return Target(node, source, preview, Totals.of(preview.areas), behind, state, known, applied or "")
+    behind = behind if whole and peer is not None else 0
+    return Target(
+        node,
+        source,
+        preview,
+        Totals.of(preview.areas),
+        behind,
+        state,
+        known,
+        applied or "",
+        frozenset(drift),
+        peer is not None,
+    )
 
 
 def knowledge(node: str, source: str, preview: NodePreview, peer: PeerInfo | None) -> str:
@@ -133,10 +157,11 @@ def knowledge(node: str, source: str, preview: NodePreview, peer: PeerInfo | Non
     if preview.base is None and peer is not None:
         if preview.reachable:
             return f"What {node} has is not known here yet: everything is shown as new."
-        return f"{node} was never reached: everything is shown as new to it. A sync asks it first."
+        return f"{node} was never reached: everything is shown as new to it."
     if not preview.reachable:
         age = "" if preview.age_s is None else f", as it was {_age(preview.age_s)} ago"
-        return f"{told} does not answer. What is shown of it is what was last known{age}; a sync asks it first."
+        first = "" if peer is not None else "; a sync asks it first"
+        return f"{told} does not answer. What is shown of it is what was last known{age}{first}."
     return ""
 
 
@@ -216,7 +241,7 @@ def marks(targets: Collection[Target]) -> list[str]:
         said += [f"{key} {line}" for key, line in preview.commands[:COMMANDS_SHOWN]]
         said += preview.deletions[:DELETIONS_SHOWN]
         found += [f"{one.node} {text}" for text in said]
-    return found
+    return [visible(text) for text in found]  # a form does not bring line ends back as they were
 
 
 def hindrance(targets: Collection[Target], role_may: bool, role: str, admin: bool, doing: str = "synchronize") -> str:
@@ -237,7 +262,8 @@ def guards_of(targets: Collection[Target]) -> list[tuple[str, GuardInfo]]:
     fired: dict[str, list[tuple[str, GuardInfo]]] = {}
     for one in targets:
         for guard in one.preview.guards:
-            fired.setdefault(guard.guard, []).append((one.node, guard))
+            said = on_page(guard, one.node, one.source or one.node)
+            fired.setdefault(guard.guard, []).append((one.node, said))
     return [
         (", ".join(node for node, _ in found), found[0][1] if len(found) == 1 else _together(found))
         for found in fired.values()

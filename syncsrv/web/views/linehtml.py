@@ -21,7 +21,10 @@ _TABLE = {
     **{code: f"⟨U+{code:04X}⟩" for code in (*range(0x80, 0xA0), *_UNSEEN)},
     **dict.fromkeys(range(0xD800, 0xE000), "\N{REPLACEMENT CHARACTER}"),
 }
-_TURNING = {code: f"⟨U+{code:04X}⟩" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+_TURNING = {
+    **{code: said for code, said in _TABLE.items() if code < 0xA0 and chr(code) not in "\t\n"},
+    **{code: f"⟨U+{code:04X}⟩" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))},
+}
 _BLANKS = {ord(" "): "·", ord("\t"): "→\t"}
 
 
@@ -31,7 +34,7 @@ def visible(text: str) -> str:
 
 
 def upright(text: str) -> str:
-    """Text in which nothing turns the direction of what follows; its lines and blanks stay. Not escaped."""
+    """Text in which nothing turns the direction of what follows or controls what shows it; lines stay. Not escaped."""
     return text.translate(_TURNING)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -27,6 +28,7 @@ from syncsrv.web.views.changes import (
     ticks,
     untouched,
 )
+from syncsrv.web.views.guardwords import on_page
 from syncsrv.web.views.pager import pager
 
 PREVIEW = NodePreview(
@@ -52,8 +54,7 @@ def target(preview: NodePreview = PREVIEW, source: str = "fw1", behind: int = 0)
 
 def test_sentences_count_what_there_is() -> None:
     one = target()
-    assert (one.what, one.counts, one.areas) == ("5 files", "2 areas, 5 files", ("proxy", "dns"))
-    assert target(behind=3).what == "3 changes"
+    assert (one.counts, one.areas) == ("2 areas, 5 files", ("proxy", "dns"))
     assert one.totals.words == "5 files: 1 deleted, 1 added, 3 changed"
     assert Totals(0, 0, 0).words == "no file"
     assert Totals(0, 12_000, 0).words == "12,000 files: 12,000 added"
@@ -89,7 +90,7 @@ def test_what_is_not_certain_is_said() -> None:
     assert knowledge("fw2", "fw1", PREVIEW, PEER) == ""
     away = replace(PREVIEW, reachable=False, age_s=7300.0)
     assert knowledge("fw2", "fw1", away, PEER) == (
-        "fw2 does not answer. What is shown of it is what was last known, as it was 2 hours ago; a sync asks it first."
+        "fw2 does not answer. What is shown of it is what was last known, as it was 2 hours ago."
     )
     assert knowledge("fw2", "fw1", away, None).startswith("fw1 does not answer")
     assert "never reached" in knowledge("fw2", "fw1", replace(away, base=None), PEER)
@@ -127,7 +128,26 @@ def test_a_guard_of_several_nodes_has_one_tick() -> None:
         ("fw2", "commands"),
     ]
     assert guards_of([one, other])[0][1].saw == "fw2: changed there; fw3: changed there"
-    assert guards_of([one])[0] == ("fw2", PREVIEW.guards[0])
+    assert guards_of([one])[0][0] == "fw2"
+
+
+@pytest.mark.parametrize(
+    "name, saw, said",
+    [
+        ("drift", "changed here since the last sync: /etc/a", "changed on fw2 since its last sync: /etc/a"),
+        ("commands", "it would run other commands as root on this node:\n  a: b", "as root on fw2:\n  a: b"),
+        ("version", "this node runs syncsrv 2, the master 1", "fw2 runs syncsrv 2, the master 1"),
+        ("older", "sync/000001 is older than sync/000002, which is applied here", "which is applied on fw2"),
+        ("lock-out", "this could lock you out of the node: /etc/ssh", "lock you out of fw2: /etc/ssh"),
+        ("mass-deletion", "60 files would be deleted", "60 files would be deleted"),
+        ("soak", "of a newer version", "of a newer version"),
+    ],
+)
+def test_a_guard_names_the_node_and_what_to_do_here(name: str, saw: str, said: str) -> None:
+    found = on_page(GuardInfo(name, saw, "core's words", False), "fw2", "fw1")
+    assert said in found.saw
+    assert "here" not in found.saw
+    assert (found.remedy == "core's words") == (name == "soak")
 
 
 def test_guards_that_were_not_forced_are_named_once() -> None:
@@ -145,6 +165,7 @@ def test_what_is_new_since_the_last_look() -> None:
         commands=(("areas.proxy.check", "nginx -t"),),
     )
     assert newly(before, [target(now)]) == {"fw2 /etc/x", "fw2 restart nginx", "fw2 areas.proxy.check nginx -t"}
+    assert not any(re.search(r"[\x00-\x1f]", text) for text in marks([target(replace(now, deletions=("/a\n\x1b",)))]))
     other = replace(PREVIEW, guards=(GuardInfo("drift", "something else", "", False),))
     assert newly(before, [target(other)]) == {"drift something else"}
 

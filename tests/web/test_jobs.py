@@ -8,7 +8,7 @@ from html import unescape
 
 import pytest
 
-from syncsrv.control.shapes import JobRequest, NodeResult, ServicesRequest, Step, SyncRequest
+from syncsrv.control.shapes import JobRequest, NodeResult, RollbackRequest, ServicesRequest, Step, SyncRequest
 from syncsrv.core.audit import MOST
 from syncsrv.core.jobs import Job, Jobs
 from syncsrv.web.pages.jobs import RECEIPTS
@@ -109,6 +109,38 @@ def test_a_sync_is_told_in_a_sentence_with_its_facts(site: Site) -> None:
     assert heading(browser.text(f"/jobs/{again}")) == "fw2 was equal already: sync/000001."
     dry = synced(site, dry_run=True)
     assert heading(browser.text(f"/jobs/{dry}")) == "Nothing was changed on fw2: this was a dry run."
+
+
+def test_a_sync_of_some_areas_says_what_was_not_part_of_it(site: Site) -> None:
+    browser = site.browser("oscar")
+    page = browser.text(f"/jobs/{synced(site, areas=('app', 'cluster'))}")
+    assert heading(page) == "2 of 3 areas brought to fw2 (app, cluster); more was not part of it: sync/000001."
+    page = browser.text(f"/jobs/{synced(site, areas=('app',))}")
+    assert "1 of 3 areas" in heading(page)
+    assert "is equal" not in page
+    assert heading(browser.text(f"/jobs/{synced(site)}")).startswith("fw2 is equal now: ")
+
+
+def test_after_a_failed_check_nothing_was_changed_and_the_way_back_is_offered(site: Site) -> None:
+    assert site.pair is not None
+    file = site.node.etc / "cluster.yaml"
+    file.write_text(file.read_text().replace("services: [app]}", "services: [app], check: [/bin/false]}"))
+    site.node.app.core.reload()
+    page = site.browser("oscar").text(f"/jobs/{synced(site)}")
+    assert heading(page) == "The sync failed on fw2; nothing was changed on fw2."
+    assert '<a class="btn" href="/history">' in page
+    assert "Roll back fw1…" in page
+
+
+def test_after_a_rollback_of_the_master_its_backup_is_offered(site: Site) -> None:
+    before = site.node.core.recorder.head()
+    assert before
+    site.node.put("/etc/app/app.conf", "two")
+    site.node.core.record(via="watch")
+    job = site.node.do("rollback", RollbackRequest(before)).job
+    page = site.browser("oscar").text(f"/jobs/{job}")
+    assert 'href="/changes?node=fw2"' in page
+    assert "Synchronize fw2…" in page
 
 
 def test_what_was_put_back_refused_or_out_of_reach_says_what_to_do(site: Site) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, redirect, render_template, request
 from werkzeug.wrappers import Response
 
-from syncsrv.control.shapes import JobReply, JobRequest, ShowReply, ShowRequest, Slice
+from syncsrv.control.shapes import JobReply, JobRequest, LogRequest, ShowReply, ShowRequest, Slice
 from syncsrv.control.shapes_page import AuditReply, AuditRequest
 from syncsrv.errors import SyncsrvError
 from syncsrv.web import access
@@ -38,7 +38,9 @@ def one(job: str) -> str:
     """One job, live while it runs."""
     reply: JobReply = access.ask("job", JobRequest(job))
     status = access.status()
-    view = views.view(reply, status.node)
+    brought = views.brought(reply, status)
+    known: tuple[str, ...] = access.ask("log", LogRequest(limit=1)).areas if brought else ()
+    view = views.view(reply, status.node, brought, known)
     return render_template(
         "job.html",
         job=reply,
@@ -46,6 +48,7 @@ def one(job: str) -> str:
         took_s=_took_s(reply),
         tagged=_tagged(reply.tag) if not view.running else "",
         again={node.node: _again(node, reply) for node in view.ended},
+        nexts=views.nexts(reply, status),
         status=status,
     )
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from urllib.parse import urlencode
 
-from syncsrv.control.shapes import JobInfo, JobReply, NodeResult, Step
+from syncsrv.control.shapes import JobInfo, JobReply, NodeResult, Status, Step
 from syncsrv.control.shapes_page import ReceiptInfo
+from syncsrv.web.views.jobtitle import doing, title
+from syncsrv.web.views.verdict import MASTER
 
 Course = tuple[tuple[str, str], ...]
 
@@ -98,19 +101,21 @@ class View:
         return len(self.rows) + len(self.rest)
 
 
-def view(job: JobReply, here: str) -> View:
+def view(job: JobReply, here: str, brought: Collection[str] = (), areas: Collection[str] = ()) -> View:
     """Arrange a job.
 
     Args:
         job: with all its steps.
         here: the node whose page this is.
+        brought: its areas, where it was about some only.
+        areas: all that there are.
     """
     running = job.state == "running"
     rows = merged(job.steps, running=running)
     if not rows:  # it ended before its first step
         rows = tuple(_row(name, step) for name, one in job.nodes.items() for step in one.steps)
     return View(
-        title=_sentence(title(job, here)),
+        title=_sentence(title(job, here, brought, areas)),
         kind="todo" if running else worst(one.result for one in job.nodes.values()),
         rows=_with_remedies(rows, job.nodes),
         rest=to_come(job, rows, here),
@@ -184,65 +189,6 @@ def _is(name: str, begins: str) -> bool:
     if begins == "services":
         return name.startswith(_ACTIONS)
     return name.startswith("check ") if begins == "check" else name == begins
-
-
-def title(job: JobReply, here: str) -> str:
-    """The job in a sentence."""
-    if job.state == "running" or not job.nodes:
-        return doing(job.kind, job.subject, job.tag, here) + ("" if job.state == "running" else ": it has ended")
-    return f"{'; '.join(_became(name, one, job, here) for name, one in job.nodes.items())}."
-
-
-def doing(kind: str, subject: str, tag: str | None, here: str) -> str:
-    """What a job is about, as an action under way."""
-    if kind == "sync":
-        of_a_tag = subject.startswith(("sync/", "the newest tag"))
-        who, to = (here, tag or subject) if of_a_tag or not subject else (subject, tag)
-        return f"Synchronizing {who}" + (f" to {to}" if to else "")
-    if kind == "rollback":
-        return f"Rolling back {here} {subject}".rstrip()
-    if kind.startswith("services "):
-        node, names, action = _of_services(kind, subject, here)
-        return f"{_DOING.get(action, action.capitalize())} {names} on {node}"
-    return f"{kind.capitalize()} {subject}".rstrip()
-
-
-_DOING = {"start": "Starting", "stop": "Stopping", "restart": "Restarting", "reload": "Reloading"}
-_PAST = {"start": "started", "stop": "stopped", "restart": "restarted", "reload": "reloaded"}
-_NOUN = {"sync": "The sync", "rollback": "The rollback"}
-
-
-def _of_services(kind: str, subject: str, here: str) -> tuple[str, str, str]:
-    node, _, names = subject.partition(": ")
-    action = kind.removeprefix("services ")
-    return node or here, names or "all services", "restart" if action == "restart-all" else action
-
-
-def _became(node: str, one: NodeResult, job: JobReply, here: str) -> str:
-    if one.result == "unreachable":
-        return f"{node} could not reach its master" if node == here else f"{node} could not be reached"
-    if one.result == "refused":
-        return f"{node} was left as it is: {', '.join(one.guards) or 'it was refused'}"
-    if one.result == "failed":
-        back = any(step.name == "put back" and step.result == "done" for step in one.steps)
-        noun = _NOUN.get(job.kind) or doing(job.kind, job.subject, None, here).partition(" on ")[0]
-        return f"{noun} failed on {node}" + ("; everything was put back" if back else "")
-    if one.result not in {"done", "unchanged"}:
-        return f"{node}: {one.result}"
-    if "dry run" in job.subject:
-        return f"Nothing was changed on {node}: this was a dry run"
-    if job.kind == "sync":
-        verb = "was equal already" if one.result == "unchanged" else "is equal now"
-        return f"{node} {verb}" + (f": {job.tag}" if job.tag else "")
-    if job.kind == "rollback":
-        if one.result == "unchanged":
-            return f"{node} was so already: nothing to roll back"
-        return f"{node} was rolled back {job.subject}".rstrip()
-    if job.kind.startswith("services "):
-        _, names, action = _of_services(job.kind, job.subject, here)
-        many = "," in names or names == "all services"
-        return f"{names} {'were' if many else 'was'} {_PAST.get(action, action)} on {node}"
-    return f"{node}: {one.result}"
 
 
 def _ended(node: str, one: NodeResult) -> Ended:
@@ -326,3 +272,31 @@ def _of_info(job: JobInfo, here: str) -> Line:
 def _of_receipt(one: ReceiptInfo, here: str) -> Line:
     said = doing(one.kind, one.subject, one.tag, here)
     return Line(one.job, said, one.at, one.requested_by, one.origin, False, tuple(one.nodes.items()), one.why)
+
+
+# -- what it was about, and what comes next
+
+
+def brought(job: JobReply, status: Status) -> tuple[str, ...]:
+    """The areas that a sync of some areas brought; empty where it was of all, or where that is not known any more."""
+    if job.kind != "sync":
+        return ()
+    asked = job.subject.removesuffix(" (dry run)").partition(": ")[2]
+    if asked:
+        return _areas(merged(job.steps, running=False)) or tuple(asked.split(", "))
+    last = status.sync.last
+    if status.role == MASTER or last is None or last.job != job.job:
+        return ()
+    return tuple(area for area, tag in status.sync.areas.items() if tag == job.tag)
+
+
+def nexts(job: JobReply, status: Status) -> tuple[tuple[str, str, str], ...]:
+    """What an operator does after it, as label, address and icon."""
+    if job.state == "running" or status.role != MASTER or "dry run" in job.subject:
+        return ()
+    own = job.nodes.get(status.node)
+    if job.kind == "rollback" and own is not None and own.result == "done":
+        backups = [name for name, one in status.peers.items() if one.role != MASTER]
+        return tuple((f"Synchronize {name}…", "/changes?" + urlencode({"node": name}), "sync") for name in backups)
+    checked = any(step.name.startswith("check ") and step.result == "failed" for _, step in job.steps)
+    return ((f"Roll back {status.node}…", "/history", "back"),) if job.kind == "sync" and checked else ()

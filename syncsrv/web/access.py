@@ -18,6 +18,7 @@ from syncsrv.control.shapes import Empty, Status
 from syncsrv.control.shapes_page import Session
 from syncsrv.control.verbs import VERBS
 from syncsrv.errors import DeniedError, SyncsrvError
+from syncsrv.web.shares import Shares
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -135,11 +136,39 @@ def ask(verb: str, asked: object = None, *, deadline_s: float = 10.0) -> Any:
 
 
 def stream(verb: str, asked: object, *, deadline_s: float = 10.0) -> tuple[Any, Stream]:
-    """Ask for a reply with bytes after it; close the stream, or read it to its end."""
+    """Ask for a reply with bytes after it, which are read at once; close the stream, or read it to its end."""
     row = VERBS[verb]
     body = codec.to_body(row.request, asked)
     found = link().stream(verb, body, who=claim(), origin=address(), deadline_s=deadline_s)
-    return codec.decode_reply(verb, row.reply, found.reply), found
+    try:
+        return codec.decode_reply(verb, row.reply, found.reply), found
+    except BaseException:
+        found.close()
+        raise
+
+
+def stream_to_client(verb: str, asked: object, *, deadline_s: float) -> tuple[Any, Stream]:
+    """Like ``stream``, for bytes that the client reads as slowly as it likes; one person has a few at once.
+
+    Raises:
+        TooManyStreamsError: this person has as many as one may.
+    """
+    shares: Shares = current_app.extensions["syncsrv-shares"]
+    whose = current().person or address()
+    shares.take(whose)
+    try:
+        reply, found = stream(verb, asked, deadline_s=deadline_s)
+    except BaseException:
+        shares.give_back(whose)
+        raise
+    release = found.on_close
+
+    def closed() -> None:
+        shares.give_back(whose)
+        release()
+
+    found.on_close = closed
+    return reply, found
 
 
 def link() -> Asking:

@@ -17,6 +17,7 @@ from syncsrv.web import access, api, failures, frame
 from syncsrv.web.assets import Assets
 from syncsrv.web.kept import KeptForms
 from syncsrv.web.pages import BLUEPRINTS
+from syncsrv.web.shares import Shares
 from syncsrv.web.wsgi import Outermost
 
 FORM_PARTS = 2100
@@ -64,7 +65,13 @@ def create_app(setup: WebSetup, link: access.Asking, clock: Clock, assets: Asset
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     forms = KeptForms(clock)
     app.extensions.update(
-        {"syncsrv-link": link, "syncsrv-setup": setup, "syncsrv-clock": clock, "syncsrv-forms": forms}
+        {
+            "syncsrv-link": link,
+            "syncsrv-setup": setup,
+            "syncsrv-clock": clock,
+            "syncsrv-forms": forms,
+            "syncsrv-shares": Shares(),
+        }
     )
     csrf = CSRFProtect(app)
 

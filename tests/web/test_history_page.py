@@ -17,6 +17,7 @@ from syncsrv.control.verbs import Door
 from syncsrv.core.mains import peer_main
 from syncsrv.web.pages.history import PAGE_COMMITS, PAGE_FILES
 from tests.core.corekit import Node
+from tests.support.wait import until
 from tests.web.webkit import Browser, Site, site_of_one, site_of_pair
 
 HOSTILE = b"caf\xe9\n\x1b[2J\xe2\x80\xae<script>alert(1)</script>"
@@ -323,3 +324,35 @@ def test_streams_are_given_back_whatever_becomes_of_the_answer(site: Site, vera:
             assert response.status_code == 200
             response.close()
         assert "bytes" in vera.text(f"/history/{commit}/file?path=/etc/app/app.conf")
+
+
+def test_who_reads_slowly_holds_up_nobody_else(site: Site, vera: Browser) -> None:
+    site.join()
+    site.join()
+    until(lambda: len(site.link._connections) == 3, what="connections for two streams")
+    commit = save(site.node, os.urandom(4_000_000), "/etc/app/big")
+    small = save(site.node, b"a few words\n")
+    oscar = site.browser("oscar")
+    big, page = f"/history/{commit}/file?path=/etc/app/big&download=1", f"/history/{small}/file?path=/etc/app/app.conf"
+    with vera.get(page, buffered=False) as unread:
+        assert site.link._streaming == set(), "a page holds no stream while it is read"
+        first = vera.get(big, buffered=False)
+        second = oscar.get(big, buffered=False)
+        assert len(site.link._streaming) == 2
+        first.close()
+        again = vera.get(big, buffered=False)
+        second.close()
+        third = vera.get(big, buffered=False)
+        busy = vera.get(big)
+        assert busy.status_code == 503
+        assert "Cannot send another file: 2 are being sent to vera already" in busy.get_data(as_text=True)
+        token = {"Authorization": f"Bearer {site.node.core.people.new_token('vera')}"}
+        told = site.browser().get("/api/v1/history/file?rev=main&path=/etc/app/big", headers=token)
+        assert (told.status_code, told.get_json()["code"]) == (503, "busy"), "a token is the same person"
+        for one in (again, third):
+            one.close()
+        assert "a few words" in plain(unread.get_data(as_text=True))
+    assert site.link._streaming == set()
+    assert len(vera.get(big).data) == 4_000_000
+    assert vera.get(f"/history/{commit}/file?path=/nothing&download=1").status_code == 404
+    assert site.app.extensions["syncsrv-shares"]._held == {}, "everything was given back"

@@ -93,7 +93,7 @@ def _json(operation: Operation, value: object) -> Response:
 
 def _bytes(operation: Operation, asked: object) -> Response:
     """A file as it was; what it was stands in headers, since its bytes are the whole body."""
-    reply, stream = access.stream(operation.verb, asked, deadline_s=operation.deadline_s)
+    reply, stream = access.stream_to_client(operation.verb, asked, deadline_s=operation.deadline_s)
     assert isinstance(reply, FileReply)
     response = Response(iter(stream), mimetype="application/octet-stream")
     response.call_on_close(stream.close)

@@ -250,9 +250,13 @@ def file(rev: str) -> AnyResponse:
     path = request.args.get("path", "")
     if not path:
         raise UsageError("cannot show a file: the address names none", "open it from a commit")
-    reply, stream = access.stream("file", FileRequest(rev, path), deadline_s=DOWNLOAD_S)
+    download = bool(request.args.get("download"))
+    if download:
+        reply, stream = access.stream_to_client("file", FileRequest(rev, path), deadline_s=DOWNLOAD_S)
+    else:
+        reply, stream = access.stream("file", FileRequest(rev, path), deadline_s=LOOK_S)
     found: FileReply = reply
-    if request.args.get("download") and found.kind != "directory":
+    if download and found.kind != "directory":
         response = Response(iter(stream), mimetype="application/octet-stream")
         response.call_on_close(stream.close)
         response.content_length = found.size
@@ -260,7 +264,7 @@ def file(rev: str) -> AnyResponse:
         response.headers["Content-Security-Policy"] = _DOWNLOAD_POLICY
         return response
     data = None
-    with stream:
+    with stream:  # over before the client reads the page
         if found.kind != "directory" and found.size <= LARGEST_SHOWN:
             data = b"".join(stream)
     text = text_of(data) if data is not None else None

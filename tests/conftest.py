@@ -34,8 +34,9 @@ SEED = int(os.environ.get("SYNCSRV_TEST_SEED") or random.randrange(1_000_000))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A shell makes its background jobs ignore SIGINT and SIGQUIT; no program under test may inherit that."""
-    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+    """A shell makes its background jobs ignore signals, and so does nohup; no program under test may inherit that."""
+    interrupted, default = signal.default_int_handler, signal.SIG_DFL
+    for number, usual in ((signal.SIGINT, interrupted), (signal.SIGQUIT, default), (signal.SIGHUP, default)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, usual)
 

@@ -44,7 +44,10 @@ def stop() -> int:
 
 
 def reload() -> int:
-    os.kill(running(), signal.SIGHUP)
+    pid = running()
+    if not pid:
+        return 1
+    os.kill(pid, signal.SIGHUP)
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -154,14 +153,9 @@ SHAPES: dict[str, Callable[[str], str]] = {
 }
 
 
+@pytest.mark.timeout(30)  # an expression that hurts takes minutes: how long exactly says more about the machine
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_text_made_to_hurt_ends_soon(path: str, shape: str) -> None:
-    worst = ("", 0.0)
     for part in PARTS:
-        text = SHAPES[shape](part)
-        begin = time.process_time()
-        colours(path, text, 0.02)
-        took = time.process_time() - begin
-        worst = max(worst, (part, took), key=lambda one: one[1])
-    assert worst[1] < 1.0, f"{path}: {worst}"
+        colours(path, SHAPES[shape](part), 0.02)

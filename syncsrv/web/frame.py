@@ -88,7 +88,8 @@ def install(app: Flask, setup: WebSetup, clock: Clock, assets: Assets) -> None:
 
     def commands(text: str) -> Markup:
         """A sentence of core: what stands between backticks is to be typed; a time is written for people."""
-        parts = upright(text).split("`")
+        text = upright(text)
+        parts = text.split("`")
         if len(parts) % 2 == 0:
             parts = [text]
         return Markup("").join(

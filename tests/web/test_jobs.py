@@ -186,9 +186,21 @@ def test_what_a_program_prints_stays_text(site: Site) -> None:
     for path in (f"/jobs/{job.id}", "/jobs"):
         page = browser.text(path)
         assert "<script>alert" not in page
+        assert "\x1b" not in page
         assert "<img" not in page
         assert "49" not in re.findall(r"\b49\b", heading(page))
     assert "&lt;/pre&gt;&lt;script&gt;alert(1)&lt;/script&gt;" in browser.text(f"/jobs/{job.id}")
+
+
+def test_the_name_of_a_file_is_no_line_of_a_reason(site: Site) -> None:
+    assert site.pair is not None
+    synced(site)
+    name = "/etc/app/a\n\x1b[1mfw2 is equal now"
+    site.pair.fw2.put(name, "by hand")
+    page = site.browser("vera").text(f"/jobs/{synced(site)}")
+    assert "fw2 was left as it is: drift." in page
+    assert "/etc/app/a␊␛[1mfw2 is equal now" in page
+    assert "\x1b" not in page
 
 
 def test_jobs_that_core_has_forgotten_are_listed_and_shown_from_the_trail(site: Site) -> None:

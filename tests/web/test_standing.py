@@ -109,3 +109,20 @@ def test_it_is_last_known_where_the_node_does_not_answer(site: Site, vera: Brows
         site.node.core.book.refresh("fw2")
     page = vera.text("/drift")
     assert "Nothing was changed" not in page
+
+
+def test_names_that_hold_control_characters_are_shown_once_and_as_what_they_are(site: Site, vera: Browser) -> None:
+    drift(site, **{"app/new\nline": "x\n", "app/esc\x1b[2J": "x\n"})
+    page = vera.text("/drift")
+    assert "/etc/app/new␊line" in page
+    assert "/etc/app/esc␛[2J" in page
+    assert "\x1b" not in page
+    assert "new\nline" not in page, "not even in the sentence"
+    assert "Not shown line by line" not in page, "they stand above"
+
+
+def test_what_is_overwritten_is_told_by_its_sign(site: Site, vera: Browser) -> None:
+    drift(site, **{"app/app.conf": "by hand\n"})
+    page = vera.text("/drift")
+    assert "on the right" not in page
+    assert "The lines with + below stand on fw2 alone" in page

@@ -30,11 +30,12 @@ SHOWN = 50
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """What a node drifted from, file by file; ``problem``: why it cannot be shown here."""
+    """What a node drifted from, file by file; ``problem``: why it is not shown; ``rest``: what is named only."""
 
     node: views.Drifted
     files: tuple[FileView, ...]
     problem: str
+    rest: tuple[str, ...] = ()
 
 
 @blueprint.get("/vips")
@@ -84,7 +85,8 @@ def _differences(one: views.Drifted, full: str) -> Differences:
         return Differences(one, (), why)
     files = [next((other for other in alone if other.path == file.path), file) for file in found.files]
     how = Manner(full=full, link=history_link(found.base, found.target), more=_whole)
-    return Differences(one, tuple(shown(files, how)), "")
+    seen = {file.path for file in files}
+    return Differences(one, tuple(shown(files, how)), "", tuple(path for path in one.paths if path not in seen))
 
 
 def _between(one: views.Drifted, paths: tuple[str, ...]) -> NodeDiff:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from syncsrv.control.shapes import Status
+from syncsrv.web.views.linehtml import visible
 from syncsrv.web.views.verdict import MASTER, sentence
 
 
@@ -39,7 +41,7 @@ def drifted(status: Status) -> tuple[Drifted, ...]:
             Drifted(
                 status.node,
                 own.state,
-                sentence(own.reason),
+                _named(sentence(own.reason), own.drift),
                 sentence(own.remedy),
                 own.drift,
                 own.applied_tag or "",
@@ -54,7 +56,7 @@ def drifted(status: Status) -> tuple[Drifted, ...]:
                 Drifted(
                     name,
                     one.state,
-                    sentence(one.reason),
+                    _named(sentence(one.reason), one.drift),
                     sentence(one.remedy),
                     one.drift,
                     one.applied_tag or "",
@@ -64,6 +66,14 @@ def drifted(status: Status) -> tuple[Drifted, ...]:
                 )
             )
     return tuple(found)
+
+
+def _named(text: str, paths: Iterable[str]) -> str:
+    """A sentence in which the names of these files are read as what they are."""
+    for path in paths:
+        if (said := visible(path)) != path:
+            text = text.replace(path, said)
+    return text
 
 
 def calm(status: Status) -> tuple[str, ...]:

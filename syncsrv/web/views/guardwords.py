@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from syncsrv.control.shapes_page import GuardInfo
+from syncsrv.web.views.linehtml import visible
 
 _SAW: Mapping[str, tuple[tuple[str, str], ...]] = {
     "drift": (("changed here since the last sync:", "changed on {node} since its last sync:"),),
@@ -15,6 +16,9 @@ _SAW: Mapping[str, tuple[tuple[str, str], ...]] = {
     "lock-out": (("lock you out of the node:", "lock you out of {node}:"),),
 }
 """By guard, the words that core uses on the node itself; what it saw stays."""
+
+_ONE_LINE = frozenset({"drift", "mass-deletion", "lock-out"})
+"""Guards whose words are one line with names of files, which may hold anything."""
 
 _REMEDIES = {
     "drift": "Bring what is worth keeping to {source} first; tick to overwrite it. It stays in the history of {node}.",
@@ -35,7 +39,7 @@ def on_page(guard: GuardInfo, node: str, source: str) -> GuardInfo:
         node: where it fires.
         source: whose state that node would get.
     """
-    saw = guard.saw
+    saw = visible(guard.saw) if guard.guard in _ONE_LINE else guard.saw
     for theirs, ours in _SAW.get(guard.guard, ()):
         saw = saw.replace(theirs, ours.format(node=node), 1)
     remedy = _REMEDIES.get(guard.guard)

@@ -34,6 +34,8 @@ APPLY: Course = (
 
 _ACTIONS = ("start ", "stop ", "restart ", "reload ")
 _AREAS = re.compile(r"\(([^()]*)\)\Z")
+_FORGED = re.compile(r"\n(?! )")
+"""A line end that is part of a file's name: where guards list several lines, those are indented."""
 _GONE = "not heard of again"
 OPEN = frozenset({"running", "failed", _GONE})
 """Results of steps whose output is shown unfolded."""
@@ -192,7 +194,8 @@ def _is(name: str, begins: str) -> bool:
 
 
 def _ended(node: str, one: NodeResult) -> Ended:
-    return Ended(node, one.result, one.reason, one.remedy, one.guards)
+    reason = _FORGED.sub("␊", one.reason) if one.guards else one.reason  # it names files; their names are no new lines
+    return Ended(node, one.result, reason, one.remedy, one.guards)
 
 
 _ORDER = ("failed", "refused", "unreachable", "done", "unchanged")

@@ -85,7 +85,7 @@ class LastSync:
 
 @dataclass(frozen=True, slots=True)
 class SyncInfo:
-    """Where a node stands against the tags; ``state`` is one of the words of DESIGN 3.3."""
+    """Where a node stands; ``state``: a word of DESIGN 3.3; ``lacks``: areas in which its master has something else."""
 
     state: str
     reason: str
@@ -99,7 +99,6 @@ class SyncInfo:
     hold: str | None
     last: LastSync | None
     lacks: tuple[str, ...] = ()
-    """Areas in which the master has something else than was applied here; always empty on a master."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +111,8 @@ class ServiceInfo:
     health: str
     reason: str
     pending_why: str = ""
-    """Which files are newer than what the process has read."""
     run_on: str = "always"
-    """Where it is meant to run: always, carp-master or never."""
+    """``pending_why``: which files are newer than what its process has read; ``run_on``: always, carp-master, never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +139,7 @@ class StateSyncInfo:
 
 @dataclass(frozen=True, slots=True)
 class PeerInfo:
-    """A peer as this node last heard it; ``age_s`` is None while it was never heard."""
+    """A peer as last heard, or never (``age_s`` None); ``lacks``: areas in which its master has something else."""
 
     role: str | None
     reachable: bool
@@ -159,9 +157,7 @@ class PeerInfo:
     vips: tuple[VipInfo, ...] = ()
     demotion: Demotion = Demotion()
     areas: Mapping[str, str] = field(default_factory=dict)
-    """Area to the tag that is applied there."""
     lacks: tuple[str, ...] = ()
-    """Areas in which this node, as its master, has something else than was applied there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,9 +293,8 @@ class LogEntry:
     paths: tuple[str, ...]
     tags: tuple[str, ...]
     areas: tuple[str, ...] = ()
-    """Those that it touches, as cluster.yaml draws them now."""
     tagged_at: str = ""
-    """When the newest of its sync tags was made; empty where it has none."""
+    """``areas``: those that it touches, as they are drawn now; ``tagged_at``: when its newest sync tag was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -499,67 +494,3 @@ class ServicesReply:
     node: str
     services: tuple[ServiceInfo, ...]
     results: tuple[ActionInfo, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class UserInfo:
-    """A person as shown: never a hash, never a token."""
-
-    name: str
-    role: str
-    keys: tuple[str, ...]
-    password: bool
-    tokens: int
-    local: bool
-
-
-@dataclass(frozen=True, slots=True)
-class UserAddRequest:
-    name: str
-    role: str
-    password: str | None = None
-    ssh_key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class UserRequest:
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class PasswordRequest:
-    name: str
-    password: str
-
-
-@dataclass(frozen=True, slots=True)
-class TokenReply:
-    """Shown once; only its digest is kept."""
-
-    token: str
-
-
-@dataclass(frozen=True, slots=True)
-class UsersReply:
-    users: tuple[UserInfo, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PersonRecord:
-    """A person as a backup takes it from its master: never tokens."""
-
-    name: str
-    role: str
-    password_hash: str
-    keys: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PeopleReply:
-    """A master's people for one backup; see core/following.py for the signature."""
-
-    node: str
-    receiver: str
-    serial: int
-    people: tuple[PersonRecord, ...]
-    signature: str = ""

@@ -115,6 +115,19 @@ def own_certificate(path: Path, names: tuple[str, ...], now_utc: datetime) -> Ce
     return _parse(path, text, text)
 
 
+def kept_certificate(path: Path) -> Certificate:
+    """This node's own certificate as it is; none is made.
+
+    Raises:
+        TlsError: there is none yet, or it cannot be read.
+    """
+    try:
+        text, _ = _read(path)
+    except FileNotFoundError as error:
+        raise TlsError(path, "it was not made yet", "start `syncsrv serve`, which makes it") from error
+    return _parse(path, text, text)
+
+
 def certificate_of_files(files: TlsFiles) -> Certificate:
     """The certificate that node.yaml names.
 

@@ -7,6 +7,7 @@ and takes any certificate: it asks whether the service answers, and sends nothin
 from __future__ import annotations
 
 import http.client
+import shlex
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +23,9 @@ from syncsrv.services.dial import connect, cut_off
 
 BODY_KEPT = 4096
 """Bytes of an HTTP answer that are read, to be shown where it is the wrong one."""
+
+ARGV_SHOWN = 80
+"""Letters of a health check's command that a reason names."""
 
 STEADY_S = 2.0
 """Without a health check: a service that runs with an unchanged pid for this long is well."""
@@ -146,8 +150,12 @@ def _probe_exec(health: Health, env: Mapping[str, str]) -> Probed:
         return Probed(False, error.message)
     if ended.status == 0:
         return Probed(True, f"{program} ended with status 0")
-    how = f"no end within {health.timeout_s:g} s" if ended.status is None else f"status {ended.status}"
-    return Probed(False, f"{program}: {how}", ended.text.strip())
+    output = ended.text.strip()
+    if ended.status is None:
+        asked = shlex.join(health.exec)
+        asked = asked if len(asked) <= ARGV_SHOWN else f"{asked[:ARGV_SHOWN]}…"
+        return Probed(False, f"its health check `{asked}` did not end within {health.timeout_s:g} s", output)
+    return Probed(False, f"{program}: status {ended.status}", output)
 
 
 def _why(error: Exception, timeout_s: float) -> str:

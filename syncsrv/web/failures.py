@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import secrets
+from dataclasses import replace
 from http import HTTPStatus
 
 from flask import Flask, Response, make_response, redirect, render_template, request, session, url_for
@@ -14,6 +15,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from syncsrv.control.ask import CoreAwayError
 from syncsrv.control.errors import NotLoggedInError, SlowDownError
+from syncsrv.control.waiting import NoAnswerError
 from syncsrv.errors import SyncsrvError
 from syncsrv.web import access
 from syncsrv.web.api import problem
@@ -34,12 +36,17 @@ _BY_CODE = {
     "core-away": 503,
     "busy": 503,
 }
+SILENT = (
+    "core does not answer; look at the log of `syncsrv serve`; a restart of it undoes or finishes what it was doing"
+)
+"""What to do where core is there and says nothing."""
+
 _BY_EXIT_STATUS = {2: 400, 3: 502, 4: 409}
 
 
 def status_of(error: SyncsrvError) -> int:
     """The HTTP status for an error of core or of web."""
-    if isinstance(error, CoreAwayError):
+    if isinstance(error, (CoreAwayError, NoAnswerError)):
         return 503
     if error.code in _BY_CODE:
         return _BY_CODE[error.code]
@@ -66,10 +73,11 @@ def install(app: Flask, forms: KeptForms) -> None:
         if isinstance(error, NotLoggedInError) and not is_api():
             return _to_login(forms)
         status = status_of(error)
+        remedy = error.remedy or _remedy(error)
         if is_api():
-            response = problem.respond(problem.of_error(error, status))
+            response = problem.respond(replace(problem.of_error(error, status), remedy=remedy))
         else:
-            response = page(status, error.message, error.remedy)
+            response = page(status, error.message, remedy)
         if isinstance(error, SlowDownError):
             response.headers["Retry-After"] = str(retry_after(error))
         return response
@@ -121,6 +129,13 @@ def _said(status: int) -> tuple[str, str]:
         405: (f"cannot do this: {request.path} does not take {request.method}", "go back and use the page's buttons"),
         413: ("cannot accept this: it is too large", "send less at once; nothing was done"),
     }.get(status, ("cannot answer this request", "go back, load the page again and try once more"))
+
+
+def _remedy(error: SyncsrvError) -> str:
+    if not isinstance(error, NoAnswerError):
+        return ""
+    unsure = "" if request.method in {"GET", "HEAD"} else "whether it was done is not known; "
+    return unsure + SILENT
 
 
 def _to_login(forms: KeptForms) -> AnyResponse:

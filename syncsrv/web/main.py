@@ -94,7 +94,8 @@ def run(
     limits = Limits(per_address=128) if tls is None else Limits()
     server = WebServer(app, listener, tls, limits=limits)
     server.start()
-    log.info("the page is at %s://%s/", "http" if tls is None else "https", setup.listen)
+    shown = f", its certificate has the SHA-256 {setup.fingerprint}" if setup.fingerprint else ""
+    log.info("the page is at %s://%s/%s", "http" if tls is None else "https", setup.listen, shown)
     _stay(link, setup, told, again_s)
     _end(server, link)
 

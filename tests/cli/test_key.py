@@ -1,4 +1,4 @@
-"""``syncsrv key``: the line that another node's node.yaml needs."""
+"""``syncsrv key``: the line that another node's node.yaml needs; and the fingerprint of the page's certificate."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from syncsrv.cli.main import run
+from syncsrv.clock import SystemClock
+from syncsrv.core.certificate import own_certificate
 
 
 def init(capsys: pytest.CaptureFixture[str], top: Path) -> Any:
@@ -51,3 +53,24 @@ def test_a_key_that_others_can_read_is_not_used(tmp_path: Path, capsys: pytest.C
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "cannot use the key" in captured.err
+
+
+def test_the_fingerprint_of_the_page_s_certificate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    init(capsys, tmp_path)
+    ask = ["--config", str(tmp_path / "etc"), "web", "--fingerprint"]
+    assert run(ask) == 1
+    assert "was not made yet; start `syncsrv serve`, which makes it" in capsys.readouterr().err
+    made = own_certificate(tmp_path / "state/web/page.pem", ("fw1",), SystemClock().utc())
+    assert run(ask) == 0
+    assert capsys.readouterr().out == f"{made.fingerprint}\n"
+    assert run([*ask, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"fingerprint": made.fingerprint}
+    node = tmp_path / "etc/node.yaml"
+    plain = node.read_text().partition("\nweb:")[0]
+    page = tmp_path / "state/web/page.pem"
+    node.write_text(f"{plain}\nweb: {{tls: {{cert: {page}, key: {page}}}}}\n")
+    assert run(ask) == 0
+    assert capsys.readouterr().out == f"{made.fingerprint}\n"
+    node.write_text(f"{plain}\nweb: {{tls: none}}\n")
+    assert run(ask) == 2
+    assert "it has none" in capsys.readouterr().err

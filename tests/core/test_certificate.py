@@ -15,7 +15,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from syncsrv.config.model import TlsFiles
-from syncsrv.core.certificate import LASTS, RENEW, SLACK, TlsError, certificate_of_files, own_certificate
+from syncsrv.core.certificate import (
+    LASTS,
+    RENEW,
+    SLACK,
+    TlsError,
+    certificate_of_files,
+    kept_certificate,
+    own_certificate,
+)
 from syncsrv.errors import SyncsrvError
 
 NOW = datetime(2026, 11, 23, 2, 13, tzinfo=UTC)
@@ -110,6 +118,15 @@ def test_a_damaged_own_one_is_made_anew(tmp_path: Path, damage: bytes | None, ca
     after = own_certificate(path, NAMES, NOW)
     assert after != before
     assert "another certificate" in caplog.text
+
+
+def test_the_own_one_is_looked_at_without_being_made(tmp_path: Path) -> None:
+    path = tmp_path / "page.pem"
+    with pytest.raises(TlsError, match="was not made yet") as caught:
+        kept_certificate(path)
+    assert "syncsrv serve" in caught.value.remedy
+    assert not path.exists()
+    assert own_certificate(path, NAMES, NOW).fingerprint == kept_certificate(path).fingerprint
 
 
 def test_where_it_cannot_be_kept_it_is_said(tmp_path: Path) -> None:

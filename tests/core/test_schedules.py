@@ -333,3 +333,22 @@ def test_the_label_of_whoever_turns_it_on_is_kept(pair: Pair) -> None:
     (switch,) = pair.fw1.core.switches.now().values()
     assert switch.by == "carol"
     assert read_receipts(pair.fw1.core.store, 1)[0].body["origin"] == "192.0.2.7"
+
+
+def test_a_firing_that_a_guard_refuses_is_a_notice_with_schedule_and_guard(pair: Pair, clock: Moved) -> None:
+    core = pair.fw1.core
+    pair.sync()
+    pair.fw2.put("/etc/app/app.conf", "by hand")
+    pair.fw2.core.record(via="watch")
+    pair.fw1.hear()
+    edit(pair, "two")
+    clock.at += HOUR_S
+    turn(pair.fw1)
+    core.timetable.start()
+    core.timetable._scheduler.modify_job("sync 1", next_run_time=datetime.now(UTC) - timedelta(seconds=1))
+    until(core.timetable.troubles)
+    status = pair.fw1.ask("status")
+    (notice,) = [one for one in status.notices if one.startswith("sync 1 ")]  # type: ignore[attr-defined]  # Status
+    assert "fw2 refused" in notice
+    assert "drift" in notice
+    assert "/etc/app/app.conf" in notice

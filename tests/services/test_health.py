@@ -213,7 +213,9 @@ def test_exec_is_judged_by_its_status_and_shows_its_output() -> None:
 
 
 def test_exec_that_hangs_is_killed() -> None:
-    assert ask(exec=["/bin/sleep", "60"], timeout=0.2).reason == "/bin/sleep: no end within 0.2 s"
+    found = ask(exec=["/bin/sleep", "60"], timeout=0.2)
+    assert found.reason == "its health check `/bin/sleep 60` did not end within 0.2 s"
+    assert len(ask(exec=["/bin/sleep", "60", *["0"] * 200], timeout=0.2).reason) < 150
 
 
 def test_exec_that_does_not_exist_is_a_bad_answer() -> None:

@@ -11,6 +11,9 @@ import pytest
 from flask import Flask
 
 from syncsrv.clock import Clock, SystemClock, rfc3339
+from syncsrv.control.connection import Stream
+from syncsrv.control.errors import Body
+from syncsrv.control.waiting import NoAnswerError
 from syncsrv.web.app import create_app
 from syncsrv.web.wsgi import HEADERS, Outermost
 from tests.support.wait import until
@@ -223,6 +226,40 @@ def test_core_away_is_a_page_that_says_so(site: Site) -> None:
     assert alice.get("/static/syncsrv.css").status_code == 200
     assert alice.post("/services", {"action": "start", "name": "app", "node": "fw1"}).status_code == 503
     assert alice.login("alice").status_code == 503
+
+
+class Hung:
+    """A core that is there, and says nothing."""
+
+    def call(
+        self, verb: str, body: Body | None = None, *, who: str | None = None, origin: str = "", deadline_s: float = 10.0
+    ) -> Body:
+        raise NoAnswerError(verb, deadline_s)
+
+    def stream(
+        self, verb: str, body: Body | None = None, *, who: str | None = None, origin: str = "", deadline_s: float = 10.0
+    ) -> Stream:
+        raise NoAnswerError(verb, deadline_s)
+
+
+def test_a_core_that_hangs_is_said_with_what_helps(site: Site) -> None:
+    alice = site.browser("alice")
+    token = site.node.core.people.new_token("alice")
+    site.app.extensions["syncsrv-link"] = Hung()
+    for path in ("/", "/services", "/settings"):
+        answer = alice.get(path)
+        assert answer.status_code == 503
+        assert "a restart of it undoes or finishes what it was doing" in answer.text
+        assert "whether it was done is not known" not in answer.text
+        assert "<nav" in answer.text
+    answer = alice.post("/services", {"action": "start", "name": "app", "node": "fw1"})
+    assert answer.status_code == 503
+    assert "hether it was done is not known" in answer.text
+    program = site.app.test_client(use_cookies=False)
+    told = program.get("/api/v1/status", headers={"Authorization": f"Bearer {token}"})
+    assert (told.status_code, told.get_json()["code"]) == (503, "no-answer")
+    assert "look at the log of `syncsrv serve`" in told.get_json()["remedy"]
+    assert program.get("/healthz").status_code == 503
 
 
 def test_a_bug_is_a_page_with_a_number_that_the_log_has(lone: Site, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from syncsrv.clock import SystemClock
 from syncsrv.core.sessions import IDLE_S, ROTATE_S
 from syncsrv.core.weblogin import WrongPasswordError
 from syncsrv.web.access import local_path
+from syncsrv.web.app import create_app
 from syncsrv.web.kept import KEPT, KEPT_S, LARGEST, KeptForms
 from syncsrv.web.pages.login import WRONG
 from tests.core.corekit import Node, Pair
 from tests.core.webloginkit import HandClock
-from tests.web.webkit import PASSWORD, Browser, Site, site_on
+from tests.web.webkit import ASSETS, PASSWORD, SETUP, Browser, Site, site_on
 
 ELSEWHERE = [
     "//evil.example",
@@ -129,6 +131,16 @@ def test_a_session_that_core_does_not_know_is_nobody(lone: Site) -> None:
         session["core"] = "made up"
     assert browser.get("/").location == "/login"
     assert "Your log-in ended" in browser.text("/login")
+    assert "It was ended (log out everywhere, password or role changed), or its time was over." in browser.text(
+        "/login"
+    )
+
+
+def test_the_fingerprint_is_told_where_nobody_in_between_can_write_it(lone: Site) -> None:
+    setup = replace(SETUP, certificate="one", fingerprint="AB:CD")
+    page = create_app(setup, lone.link, SystemClock(), ASSETS).test_client().get("/login").text
+    assert "AB:CD" not in page
+    assert "<code>syncsrv web --fingerprint</code> prints on the console of fw1" in page
 
 
 class LateClock(SystemClock):

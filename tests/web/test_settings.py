@@ -182,13 +182,25 @@ def test_a_bad_key_a_bad_role_and_the_last_admin_are_refused_with_why(fresh: Sit
 def test_a_token_is_shown_once_and_works_until_it_is_revoked(fresh: Site) -> None:
     admin = fresh.browser("alice")
     fresh.browser("vera")
-    answer = admin.post("/settings/users/token", {"name": "vera"})
+    made = admin.post("/settings/users/token", {"name": "vera"})
+    assert made.status_code == 303
+    where = made.headers["Location"]
+    assert fresh.browser("oscar").text(where).count('id="token"') == 0, "it is not another person's"
+    assert 'id="token"' not in admin.get(where, headers={"X-Poll": "1"}).get_data(as_text=True)
+    answer = admin.get(where)
     text = answer.get_data(as_text=True)
     assert answer.status_code == 200
     found = re.search(r'<code id="token">([\w-]{30,})</code>', text)
     assert found is not None
     assert "no-store" in answer.headers["Cache-Control"]
-    assert found[1] not in admin.text("/settings")
+    assert found[1] not in where
+    assert not any(found[1] in cookie for cookie in made.headers.getlist("Set-Cookie"))
+    again = admin.text(where)
+    assert found[1] not in again
+    assert DONE["token"].partition(".")[0] in again
+    vera = fresh.node.core.people.find("vera")
+    assert vera is not None
+    assert len(vera.tokens) == 1, "reading and reloading made no other"
     headers = {"Authorization": f"Bearer {found[1]}"}
     program = fresh.app.test_client(use_cookies=False)
     assert program.get("/settings", headers=headers).status_code == 200
@@ -209,7 +221,7 @@ def test_a_password_says_whose_it_is_and_what_it_does_not_end(fresh: Site) -> No
     you = text[text.index('id="you"') : text.index('id="users"')]
     assert "A changed password ends log-ins, never API tokens" in you
     assert "Revoke" not in you, "there is none"
-    assert admin.post("/settings/users/token", {"name": "alice"}).status_code == 200
+    assert admin.post("/settings/users/token", {"name": "alice"}).status_code == 303
     text = admin.text("/settings")
     you = text[text.index('id="you"') : text.index('id="users"')]
     assert "Revoke 1 token of alice" in you

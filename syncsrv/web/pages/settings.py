@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flask import Blueprint, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, current_app, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from syncsrv.control.ask import CoreAwayError
 from syncsrv.control.errors import NotLoggedInError, SlowDownError
-from syncsrv.control.shapes import PasswordRequest, TokenReply, UserAddRequest, UserRequest, UsersReply
 from syncsrv.control.shapes_page import (
     OwnPasswordRequest,
     ScheduleSetRequest,
@@ -18,12 +17,17 @@ from syncsrv.control.shapes_page import (
     Session,
     SettingsReply,
 )
+from syncsrv.control.shapes_people import PasswordRequest, TokenReply, UserAddRequest, UserRequest, UsersReply
 from syncsrv.errors import DeniedError, SyncsrvError, UsageError
 from syncsrv.web import access, failures
 from syncsrv.web.access import needs
+from syncsrv.web.once import Once
 from syncsrv.web.views import settings as views
 
 blueprint = Blueprint("settings", __name__)
+blueprint.record_once(
+    lambda state: state.app.extensions.update({"syncsrv-once": Once(state.app.extensions["syncsrv-clock"])})
+)
 
 ROLES = ("viewer", "operator", "admin")
 DONE = {
@@ -33,6 +37,7 @@ DONE = {
     "removed": "The user is removed, with keys, tokens and log-ins.",
     "user-password": "The user has another password, and is logged out everywhere.",
     "revoked": "No token of the user is good any more.",
+    "token": "A token was made and shown once. Where it was not read, revoke the user's tokens and make another.",
 }
 """What a form did, by the word in the address that follows it."""
 
@@ -58,7 +63,11 @@ class Failed:
 @blueprint.get("/settings")
 @needs("viewer")
 def settings() -> Response:
-    """All of it; ``?done=`` says what the last form did."""
+    """All of it; ``?done=`` says what the last form did, ``?made=`` is a token that was not read yet."""
+    made = request.args.get("made", "")
+    found = _once().take(made, access.current().person) if made and not access.polls() else None
+    if found is not None:
+        return _page(token_of=found[0], token=found[1])
     return _page(done=DONE.get(request.args.get("done", ""), ""))
 
 
@@ -131,12 +140,13 @@ def user_password() -> Response:
 @blueprint.post("/settings/users/token")
 @needs("admin")
 def token() -> Response:
-    """Make a token for the API, and show it this once."""
+    """Make a token for the API; the page that follows shows it this once, and a reload of that makes no other."""
 
     def make() -> Response:
         name = request.form.get("name", "")
         made: TokenReply = access.ask("user-token", UserRequest(name))
-        return _page(token=made.token, token_of=name)
+        waits = _once().put(access.current().person, name, made.token)
+        return redirect(url_for("settings.settings", done="token", made=waits), 303)
 
     return _tried("token", make)
 
@@ -170,6 +180,11 @@ def _tried(form: str, work: Callable[[], Response]) -> Response:
             typed.get("ssh_key", "")[:2000],
         )
         return _page(failed=failed, status=failures.status_of(error))
+
+
+def _once() -> Once:
+    found: Once = current_app.extensions["syncsrv-once"]
+    return found
 
 
 def _repeated() -> str:

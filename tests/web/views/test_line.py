@@ -8,7 +8,7 @@ from tests.web.views.standings import backup, master, peer
 
 
 def entries(*tags: str) -> tuple[LogEntry, ...]:
-    """Commits, oldest first in the call, newest first in the answer; each with the tags that its word names, or none."""
+    """Commits, oldest first in the call, newest first in the answer; each with the tags that its word names."""
     made = [
         LogEntry(
             f"{at:040x}",

@@ -125,7 +125,7 @@ LOOP_TOPS: dict[tuple[str, str], str] = {
 
 LONGEST = 400
 LONG: dict[str, tuple[int, str]] = {
-    "syncsrv/control/shapes.py": (560, "what the one table of verbs asks and answers: records, no logic"),
+    "syncsrv/control/shapes.py": (520, "what the one table of verbs asks and answers: records, no logic"),
 }
 """Module: (its own limit in lines, why it is one idea all the same)."""
 

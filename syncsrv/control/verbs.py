@@ -26,8 +26,6 @@ from syncsrv.control.shapes import (
     JobStarted,
     LogReply,
     LogRequest,
-    PasswordRequest,
-    PeopleReply,
     PullRequest,
     RollbackRequest,
     ServicesReply,
@@ -36,10 +34,6 @@ from syncsrv.control.shapes import (
     ShowRequest,
     Status,
     SyncRequest,
-    TokenReply,
-    UserAddRequest,
-    UserRequest,
-    UsersReply,
 )
 from syncsrv.control.shapes_page import (
     AuditReply,
@@ -57,6 +51,14 @@ from syncsrv.control.shapes_page import (
     SettingsReply,
     WebSetup,
     WebSetupRequest,
+)
+from syncsrv.control.shapes_people import (
+    PasswordRequest,
+    PeopleReply,
+    TokenReply,
+    UserAddRequest,
+    UserRequest,
+    UsersReply,
 )
 
 

@@ -27,7 +27,10 @@ from syncsrv.config.model import Cluster, Peer, Power, Role
 from syncsrv.config.problem import ConfigurationError
 from syncsrv.control.codec import decode_reply
 from syncsrv.control.serve import Limits, Server
-from syncsrv.control.shapes import Facts, PeopleReply
+from syncsrv.control.shapes import (
+    Facts,
+)
+from syncsrv.control.shapes_people import PeopleReply
 from syncsrv.control.sockets import local_process
 from syncsrv.control.verbs import VERBS, Door
 from syncsrv.core import schedules, upkeep

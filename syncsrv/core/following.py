@@ -12,7 +12,7 @@ from pathlib import Path
 
 from syncsrv import durable
 from syncsrv.config.model import Peer, Power
-from syncsrv.control.shapes import PeopleReply, PersonRecord
+from syncsrv.control.shapes_people import PeopleReply, PersonRecord
 from syncsrv.errors import SyncsrvError
 from syncsrv.store.signing import BadSignatureError, Signer, parse_public_line, verify_sshsig
 

@@ -9,7 +9,7 @@ from typing import Any
 from syncsrv.apply.record import UNSAVED, NotRecordedError
 from syncsrv.apply.settle import JOB_REFS
 from syncsrv.config.model import Role
-from syncsrv.control import shapes
+from syncsrv.control import shapes, shapes_people
 from syncsrv.control.dispatch import BusyError, Call, Caller, Handler, Streamed
 from syncsrv.control.shapes_page import OwnPasswordRequest
 from syncsrv.control.verbs import Door
@@ -171,7 +171,7 @@ class Handlers:
         chunks: Iterator[bytes] = iter(closure(store, [wanted], haves)) if wanted else iter(())
         return Streamed(reply, chunks)
 
-    def _people(self, caller: Caller, request: shapes.Empty, call: Call) -> shapes.PeopleReply:
+    def _people(self, caller: Caller, request: shapes.Empty, call: Call) -> shapes_people.PeopleReply:
         core = self._core
         if core.role is not Role.MASTER or caller.node is None:
             raise UsageError(f"cannot send the people of {core.node}: its role is backup", "ask the master")

@@ -19,7 +19,7 @@ from pathlib import Path
 from syncsrv import durable
 from syncsrv.config.model import Power
 from syncsrv.control.errors import SlowDownError
-from syncsrv.control.shapes import PersonRecord, UserInfo
+from syncsrv.control.shapes_people import PersonRecord, UserInfo
 from syncsrv.core.passwords import SHORTEST, Passwords
 from syncsrv.errors import DamagedError, SyncsrvError, UsageError
 from syncsrv.store.files import writing

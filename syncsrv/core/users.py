@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from syncsrv.control import shapes
+from syncsrv.control import shapes_people
 from syncsrv.control.dispatch import Caller
 from syncsrv.core.parts import Core
 from syncsrv.core.receipts import act_receipt
 from syncsrv.store.signing import fingerprint, parse_public_line
 
 
-def listed(core: Core) -> shapes.UsersReply:
+def listed(core: Core) -> shapes_people.UsersReply:
     """As shown to admins."""
-    return shapes.UsersReply(core.people.listed())
+    return shapes_people.UsersReply(core.people.listed())
 
 
-def add(core: Core, request: shapes.UserAddRequest, caller: Caller) -> shapes.UsersReply:
+def add(core: Core, request: shapes_people.UserAddRequest, caller: Caller) -> shapes_people.UsersReply:
     """Make a user, or give one another role, password or one more key.
 
     Raises:
@@ -37,7 +37,7 @@ def add(core: Core, request: shapes.UserAddRequest, caller: Caller) -> shapes.Us
     return listed(core)
 
 
-def remove(core: Core, request: shapes.UserRequest, caller: Caller) -> shapes.UsersReply:
+def remove(core: Core, request: shapes_people.UserRequest, caller: Caller) -> shapes_people.UsersReply:
     """Remove a user with keys, tokens and sessions.
 
     Raises:
@@ -50,7 +50,7 @@ def remove(core: Core, request: shapes.UserRequest, caller: Caller) -> shapes.Us
     return listed(core)
 
 
-def set_password(core: Core, request: shapes.PasswordRequest, caller: Caller) -> shapes.UsersReply:
+def set_password(core: Core, request: shapes_people.PasswordRequest, caller: Caller) -> shapes_people.UsersReply:
     """Give a user another password; the user's sessions end.
 
     Raises:
@@ -62,7 +62,7 @@ def set_password(core: Core, request: shapes.PasswordRequest, caller: Caller) ->
     return listed(core)
 
 
-def new_token(core: Core, request: shapes.UserRequest, caller: Caller) -> shapes.TokenReply:
+def new_token(core: Core, request: shapes_people.UserRequest, caller: Caller) -> shapes_people.TokenReply:
     """A token for the API, shown once. There is none without a record of it.
 
     Raises:
@@ -71,10 +71,10 @@ def new_token(core: Core, request: shapes.UserRequest, caller: Caller) -> shapes
     """
     token = core.people.new_token(request.name)
     act_receipt(core, caller, "user-token", f"user {request.name} has one more token")
-    return shapes.TokenReply(token)
+    return shapes_people.TokenReply(token)
 
 
-def revoke(core: Core, request: shapes.UserRequest, caller: Caller) -> shapes.UsersReply:
+def revoke(core: Core, request: shapes_people.UserRequest, caller: Caller) -> shapes_people.UsersReply:
     """No token of a user is good any more.
 
     Raises:

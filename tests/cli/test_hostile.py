@@ -15,9 +15,8 @@ from syncsrv.control.shapes import (
     ServicesReply,
     ShowReply,
     Status,
-    TokenReply,
-    UsersReply,
 )
+from syncsrv.control.shapes_people import TokenReply, UsersReply
 from syncsrv.errors import SyncsrvError
 from tests.cli.toycore import HOSTILE, Toy, hostile, steers
 

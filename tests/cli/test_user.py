@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from syncsrv.control.shapes import TokenReply, UserInfo, UsersReply
+from syncsrv.control.shapes_people import TokenReply, UserInfo, UsersReply
 from tests.cli.toycore import Toy
 
 USERS = UsersReply(

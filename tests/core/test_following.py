@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from syncsrv.config.model import Peer, Power
-from syncsrv.control.shapes import PeopleReply, PersonRecord
+from syncsrv.control.shapes_people import PeopleReply, PersonRecord
 from syncsrv.core.following import NotTakenError, believed, signed
 from syncsrv.store.signing import Signer, generate_key
 

@@ -18,14 +18,10 @@ from syncsrv.control.shapes import (
     FetchReply,
     FetchRequest,
     JobRequest,
-    PasswordRequest,
     SyncRequest,
-    TokenReply,
-    UserAddRequest,
-    UserRequest,
-    UsersReply,
 )
 from syncsrv.control.shapes_page import AuditRequest
+from syncsrv.control.shapes_people import PasswordRequest, TokenReply, UserAddRequest, UserRequest, UsersReply
 from syncsrv.control.verbs import VERBS, Door
 from syncsrv.core.handlers import COMPARISONS, Handlers
 from syncsrv.core.jobs import UnknownJobError

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from syncsrv.config.model import Power
-from syncsrv.control.shapes import PersonRecord
+from syncsrv.control.shapes_people import PersonRecord
 from syncsrv.core.passwords import Cost, Passwords
 from syncsrv.core.people import LastAdminError, People, UnknownUserError, create_admin
 from syncsrv.errors import DamagedError, SyncsrvError, UsageError

@@ -10,8 +10,11 @@ import pytest
 
 from syncsrv.config.model import Power
 from syncsrv.control.errors import NotLoggedInError, SlowDownError
-from syncsrv.control.shapes import Empty, PersonRecord
+from syncsrv.control.shapes import (
+    Empty,
+)
 from syncsrv.control.shapes_page import LoginRequest, LogoutRequest, OwnPasswordRequest, Session
+from syncsrv.control.shapes_people import PersonRecord
 from syncsrv.control.verbs import Door
 from syncsrv.core.devices import Devices
 from syncsrv.core.passwords import Cost, Passwords

@@ -17,9 +17,16 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import Field as Bounds
 
 from syncsrv.control.dispatch import POWERS
-from syncsrv.control.shapes import Empty, JobRequest, LogRequest, ServicesRequest, Slice, SyncRequest
-from syncsrv.control.shapes import UserAddRequest as UserAdd
+from syncsrv.control.shapes import (
+    Empty,
+    JobRequest,
+    LogRequest,
+    ServicesRequest,
+    Slice,
+    SyncRequest,
+)
 from syncsrv.control.shapes_page import AuditRequest, PreviewRequest
+from syncsrv.control.shapes_people import UserAddRequest as UserAdd
 from syncsrv.control.verbs import VERBS
 from syncsrv.web.api import replies
 

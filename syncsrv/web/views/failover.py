@@ -91,7 +91,7 @@ def _configuration(one: Column, status: Status) -> Fact:
             return Fact("off", "unknown", has, "Whether its master has anything newer is not known.")
         return Fact("ok", "ok", f"{one.name} would run what {master_of(status)} runs", f"Equal to {one.applied_tag}.")
     if one.state == "changes_pending":
-        return Fact("todo", "up", has, lacks + reason)
+        return Fact("todo", "up", has, lacks.rstrip() or reason)
     if one.state == "syncing":
         return Fact("warn", "running", f"{one.name} is being changed right now", reason)
     if one.drift:

@@ -47,6 +47,9 @@ STEPS: Mapping[str, str] = {
 NOTE = 96
 """Letters of a reason that is said in full elsewhere on the page."""
 
+WAYS = 3
+"""Verbs that have room beside each other on a phone."""
+
 TEXT = 200
 """Letters of the reason below the sentence; on a phone more would push the table out of sight."""
 
@@ -128,11 +131,11 @@ def answer(status: Status, power: str = "operator") -> Answer:
     step = STEPS[worst.state].format(master=worst.master) if worst.state in STEPS else sentence(worst.remedy)
     ways = _ways(status, worst, power)
     ill = well.everywhere(status)
-    if ill:
-        ways = (*ways, Way("See services", "/services", "pause"))
     if ill and kind in {"ok", "todo"}:
         title = f"{title.removesuffix('.')}, {'but' if kind == 'ok' else 'and'} {ill[0].sentence}."
         step = step or "See the services."
+        if len(ways) < WAYS:
+            ways = (*ways, Way("See services", "/services", "pause"))
         kind, ill = ill[0].kind, ill[1:]
     return Answer(kind, sign, title, text, step, ways, (*also, *(one.sentence for one in ill)))
 

@@ -218,6 +218,28 @@ def test_core_killed_under_the_page(site: Site) -> None:
         seen.nothing(*GONE)
 
 
+def test_a_plan_is_of_the_areas_that_were_ticked_and_back_goes_back(site: Site) -> None:
+    behind(site, "listen 99\n")
+    site.pair.fw1.write("/etc/dns/areas.conf", "zone\n")
+    site.pair.fw1.do("commit", "-m", "of another area")
+    with site.open("alice") as (page, seen):
+        page.goto("/changes")
+        said = page.get_by_text("made for the areas ticked before")
+        expect(said).to_be_hidden()
+        page.get_by_role("checkbox", name="dns").uncheck()
+        expect(said).to_be_visible()
+        page.get_by_role("checkbox", name="dns").check()
+        expect(said).to_be_hidden()
+        page.get_by_role("checkbox", name="dns").uncheck()
+        page.get_by_role("button", name="Plan for these areas").click()
+        page.wait_for_url("**/changes?*area=proxy*")
+        expect(said).to_be_hidden()
+        page.go_back()
+        page.wait_for_url("**/changes")
+        expect(page.get_by_role("button", name="Plan for these areas")).to_be_visible()
+        seen.nothing()
+
+
 def test_what_was_planned_in_one_tab_is_stale_in_another(site: Site) -> None:
     """Refused, shown anew with what is new marked; the reason stays, a guard's tick does not."""
     pair = site.pair

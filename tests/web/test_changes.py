@@ -524,6 +524,7 @@ def test_while_cluster_yaml_is_not_valid_nothing_is_said_to_be_equal(equal: Site
     assert "Cannot tag main: cluster.yaml is not in force" in said
     assert "What differs is listed below: 2 files." in said
     assert "no file differs" not in said
+    assert "not in this plan" not in said
     assert not re.search(r'<button[^>]*value="sync"', page)
 
 

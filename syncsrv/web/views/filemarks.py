@@ -18,7 +18,8 @@ def marked(view: FileView, path: str, target: Target, new: Collection[str]) -> F
         target: the node that would change.
         new: paths that have changed since the person looked.
     """
-    planned = view.area in {one.area for one in target.preview.areas}
+    areas = {one.area for one in target.preview.areas}
+    planned = not areas or view.area in areas  # without any there is no plan that it could be out of
     if path in target.drift:
         fate = f" Synchronizing overwrites it; it stays in {target.node}'s history." if planned else ""
         said = f"Changed on {target.node} since its last sync.{fate}"

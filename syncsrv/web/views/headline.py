@@ -55,7 +55,7 @@ def headline(
     if moving:
         said = " ".join(f"{one.node}: {one.totals.words}." for one in targets)
         return Head(f"Synchronize would change {len(moving)} of {len(targets)} backups", said)
-    names, source = listed(one.node for one in targets), targets[0].source
+    names, source = " and ".join(one.node for one in targets), targets[0].source
     if any(not one.certain for one in targets):
         return Head(f"As last known, nothing differs between {source} and {names}", "Some of them do not answer.")
     return Head(f"{names} have everything that {source} has{_within(areas)}", _COMPARED, equal=True)
@@ -71,7 +71,7 @@ def _within(areas: Sequence[str]) -> str:
 def _impossible(
     targets: Sequence[Target], refused: str, differing: Sequence[AreaCount], notices: Sequence[str]
 ) -> Head:
-    names = listed(one.node for one in targets)
+    names = " and ".join(one.node for one in targets)
     mend = "cluster.yaml" in refused and refused.partition(": ")[2] in notices
     why = "until cluster.yaml is mended" if mend else "now"
     files = Totals.of(differing).files
@@ -107,7 +107,8 @@ def _to(one: Target) -> str:
         return f"to what {source} runs now, to be tagged {preview.tag_next}."
     if preview.failed:
         on = f"; {source} has moved on since" if preview.ahead else ""
-        return f"to {preview.tag}, which the last run here refused: {preview.failed.rstrip('.')}{on}."
+        why = preview.failed.partition("\n")[0].rstrip(".:")
+        return f"to {preview.tag}, which the last run here refused: {why}{on}."
     if preview.ahead is None:
         return f"to {preview.tag}, the newest tag of {source}; whether {source} has changed since is not known here."
     if preview.ahead:

@@ -131,7 +131,7 @@ def answer(status: Status, power: str = "operator") -> Answer:
     step = STEPS[worst.state].format(master=worst.master) if worst.state in STEPS else sentence(worst.remedy)
     ways = _ways(status, worst, power)
     ill = well.everywhere(status)
-    if ill and kind in {"ok", "todo"}:
+    if ill and (kind == "ok" or (kind == "todo" and not ill[0].old)):
         title = f"{title.removesuffix('.')}, {'but' if kind == 'ok' else 'and'} {ill[0].sentence}."
         step = step or "See the services."
         if len(ways) < WAYS:

@@ -34,11 +34,13 @@ class Trouble:
         kind: bad or warn.
         names: of the services.
         says: what is wrong and where, after the names.
+        old: they serve, only with older files.
     """
 
     kind: str
     names: tuple[str, ...]
     says: str
+    old: bool = False
 
     @property
     def sentence(self) -> str:
@@ -82,7 +84,7 @@ def troubles(node: str, role: str, services: tuple[ServiceInfo, ...]) -> tuple[T
         if names:
             bad = role == MASTER if what in IDLE else what != "pending"
             says = (several if len(names) > 1 else one).format(node=node)
-            found.append(Trouble("bad" if bad else "warn", names, says))
+            found.append(Trouble("bad" if bad else "warn", names, says, what == "pending"))
     return tuple(sorted(found, key=lambda trouble: ORDER.index(trouble.kind)))
 
 

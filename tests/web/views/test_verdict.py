@@ -114,6 +114,18 @@ def test_a_service_that_is_stopped_on_the_master_is_as_bad_as_can_be() -> None:
     assert answer(on_backup).title == "fw1 and fw2 are the same, but portal is stopped on fw1."
 
 
+def test_a_pending_restart_does_not_lead_while_changes_wait() -> None:
+    old = (service(restart_pending=True),)
+    now = answer(master({"fw2": peer("changes_pending", behind=2)}, services=old))
+    assert (now.kind, now.title) == ("todo", "fw2 is 2 changes behind fw1.")
+    assert now.also == ("nginx on fw1 must be restarted to load its files",)
+    now = answer(master(services=old))
+    assert (now.kind, now.title) == (
+        "warn",
+        "fw1 and fw2 are the same, but nginx on fw1 must be restarted to load its files.",
+    )
+
+
 @pytest.mark.parametrize("run_on", ["never", "carp-master"])
 def test_a_service_that_is_not_meant_to_run_is_no_trouble(run_on: str) -> None:
     now = answer(master(services=(service(state="stopped", health="none", run_on=run_on),)))

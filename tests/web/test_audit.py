@@ -124,3 +124,11 @@ def test_hostile_text_is_text(lone: Site, vera: Browser) -> None:
     assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 8
     again = vera.text("/audit?person=%3Cscript%3Ealert(1)%3C/script%3E&kind=%22%3E%3Cscript%3Ealert")
     assert "<script>alert" not in again
+
+
+def test_a_path_with_control_characters_is_shown_as_what_it_is(lone: Site, vera: Browser) -> None:
+    record(lone, 99, paths=["/etc/app/a\n\x1b[1mb"], reason="of \x1b[2J")
+    page = vera.text("/audit?job=j99")
+    assert "<code>/etc/app/a␊␛[1mb</code>" in page
+    assert "of ␛[2J" in page
+    assert "\x1b" not in page

@@ -219,7 +219,7 @@ def test_core_killed_under_the_page(site: Site) -> None:
 
 
 def test_a_plan_is_of_the_areas_that_were_ticked_and_back_goes_back(site: Site) -> None:
-    behind(site, "listen 99\n")
+    behind(site, "listen 98\n")
     site.pair.fw1.write("/etc/dns/areas.conf", "zone\n")
     site.pair.fw1.do("commit", "-m", "of another area")
     with site.open("alice") as (page, seen):

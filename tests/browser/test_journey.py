@@ -130,7 +130,7 @@ def refused(page: Page, pair: Pair) -> None:
     page.goto("/changes")
     page.get_by_label("Reason").fill("late at night")
     page.get_by_role("button", name=re.compile("^Synchronize fw2")).click()
-    expect(page.locator("h1")).to_have_text("The sync failed on fw2.")
+    expect(page.locator("h1")).to_have_text("The sync failed on fw2; nothing was changed on fw2.")
     expect(page.locator(".steps li.bad pre")).to_contain_text("BROKEN is no directive")
     expect(page.locator(".said")).to_contain_text("cannot apply area proxy")
     assert listing(pair.fw2.root) == before

@@ -6,7 +6,8 @@ import pytest
 
 from syncsrv.control.shapes import JobInfo, JobReply, NodeResult, Step
 from syncsrv.control.shapes_page import ReceiptInfo
-from syncsrv.web.views.jobs import APPLY, lines, merged, title, to_come, view, worst
+from syncsrv.web.views.jobs import APPLY, lines, merged, to_come, view, worst
+from syncsrv.web.views.jobtitle import title
 
 
 def job(

@@ -17,6 +17,9 @@ from tests.support.testroot import TestRoot, TestRootError, ensure, home_of, sto
 from tests.support.wait import until
 
 TOP = Path(__file__).parents[1]
+PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "pytest_timeout")
+ALONE = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+"""Another pytest without plugins that take a second to import."""
 
 
 def test_until_returns_the_answer() -> None:
@@ -53,9 +56,9 @@ def test_a_skip_fails_the_run_in_ci_and_only_there(skip: str, tmp_path: Path) ->
     (tmp_path / "conftest.py").write_text("from tests.conftest import *\n")
     (tmp_path / "test_one.py").write_text(f"import pytest\n{skip}\n")
     config = str(TOP / "pyproject.toml")
-    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", config, str(tmp_path)]
+    argv = [*PYTEST, "-q", "-c", config, str(tmp_path)]
     for in_ci in (True, False):
-        env = {name: value for name, value in os.environ.items() if name != "CI"} | ({"CI": "true"} if in_ci else {})
+        env = {name: value for name, value in ALONE.items() if name != "CI"} | ({"CI": "true"} if in_ci else {})
         done = subprocess.run(argv, cwd=TOP, env=env, capture_output=True, text=True, check=False)
         if in_ci:
             assert done.returncode != 0, done.stdout
@@ -148,10 +151,10 @@ def test_a_sample_is_drawn_for_the_whole_suite_and_not_for_a_test_that_is_asked_
         "import pytest\n@pytest.mark.sample(2)\n@pytest.mark.parametrize('n', range(9))\ndef test_it(n): pass\n"
     )
     config = str(TOP / "pyproject.toml")
-    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", config]
+    argv = [*PYTEST, "-c", config]
 
     def said(*more: str) -> str:
-        done = subprocess.run([*argv, *more], cwd=TOP, capture_output=True, text=True, check=False)
+        done = subprocess.run([*argv, *more], cwd=TOP, env=ALONE, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
         return done.stdout
 

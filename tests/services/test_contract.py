@@ -13,6 +13,8 @@ from syncsrv.services.base import Action, HealthWord, Result, ServiceActionError
 from tests.services.kit import BENCHES, Bench, Remembered
 from tests.support.wait import until
 
+pytestmark = pytest.mark.sample(30)
+
 
 @pytest.fixture(params=list(BENCHES))
 def bench(request: pytest.FixtureRequest, short_tmp: Path) -> Iterator[Bench]:

@@ -105,6 +105,7 @@ def schema_of(site: Site) -> Any:
     return schema
 
 
+@pytest.mark.sample(45)
 @pytest.mark.parametrize("one", OPERATIONS, ids=lambda one: one.name)
 def test_no_request_is_answered_otherwise_than_described(asked: Asked, one: Operation) -> None:
     ask(asked, one, 8 if may(asked.role, one.power) else 2)

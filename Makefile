@@ -2,6 +2,8 @@
 
 PYTHON3 ?= python3
 BIN := .venv/bin
+# Two processes share the tests, file by file: most of a test's time is waiting for the programs under test.
+SHARED := -n 2 --dist loadfile
 
 .PHONY: help demo test test-long test-bare lint format lock wheel clean .venv
 
@@ -20,10 +22,10 @@ demo: .venv
 	@$(BIN)/syncsrv demo
 
 test: lint
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest $(SHARED) $(PYTEST_ARGS)
 
 test-long: lint
-	$(BIN)/pytest -m '' --hypothesis-profile=long -o session_timeout= $(PYTEST_ARGS)
+	$(BIN)/pytest $(SHARED) -m '' --hypothesis-profile=long -o session_timeout= $(PYTEST_ARGS)
 
 test-bare:
 	.ci/bare

@@ -29,8 +29,11 @@ settings.register_profile("long", settings.get_profile("default"), derandomize=F
 settings.load_profile("default")
 
 IN_CI = os.environ.get("CI") == "true"
-SEED = int(os.environ.get("SYNCSRV_TEST_SEED") or random.randrange(1_000_000))
-"""Of what is left to chance; a failure is run again by giving the seed that the head of the output shows."""
+SEED = int(os.environ.setdefault("SYNCSRV_TEST_SEED", str(random.randrange(1_000_000))))
+"""Of what is left to chance; a failure is run again by giving the seed that the head of the output shows.
+
+The processes that share the tests inherit it, so that all draw the same sample.
+"""
 
 
 def pytest_configure(config: pytest.Config) -> None:

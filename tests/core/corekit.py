@@ -27,6 +27,7 @@ from syncsrv.core.ssh.peerlink import PeerAddress, PeerLinks
 from syncsrv.store.signing import parse_public_line
 from syncsrv.version import __version__
 from tests.core.webloginkit import CHEAP
+from tests.support.net import free_port
 from tests.support.wait import until
 
 CLUSTER = """\
@@ -117,7 +118,7 @@ class Node:
         (self.root / "etc").mkdir(parents=True)
         argv = [
             *("--config", str(self.etc), "init", "--node", name, "--role", role, "--root", str(self.root)),
-            *("--state-dir", str(self.state), "--run-dir", str(home / "run"), "--ssh", "127.0.0.1:8022"),
+            *("--state-dir", str(self.state), "--run-dir", str(home / "run"), "--ssh", f"127.0.0.1:{free_port()}"),
         ]
         self.state.mkdir(mode=0o700)
         People(self.state, Passwords(CHEAP)).add(ADMIN, "admin", "a password that nobody uses", None)

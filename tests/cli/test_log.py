@@ -47,7 +47,7 @@ def test_nothing_yet_and_json(toy: Toy) -> None:
     assert toy.cli("log").out == "No commit yet.\n"
     toy.will("log", LogReply((ONE,)))
     (commit,) = toy.cli("log", "--json").json["commits"]
-    assert commit.keys() == {"commit", "at", "author", "subject", "via", "node", "paths", "tags", "areas"}
+    assert commit.keys() == {"commit", "at", "author", "subject", "via", "node", "paths", "tags", "areas", "tagged_at"}
 
 
 def test_a_limit_that_makes_no_sense(toy: Toy) -> None:

@@ -35,6 +35,9 @@ SEED = int(os.environ.setdefault("SYNCSRV_TEST_SEED", str(random.randrange(1_000
 The processes that share the tests inherit it, so that all draw the same sample.
 """
 
+MADE = {"testroot", "browser"}
+"""Fixtures that make a Debian root, one after the other, where there is none yet."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """A shell makes its background jobs ignore signals, and so does nohup; no program under test may inherit that."""
@@ -78,8 +81,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             config.hook.pytest_deselected(items=[item for item in items if item.nodeid in out])
             items[:] = [item for item in items if item.nodeid not in out]
     for item in items:
-        if "testroot" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(MAKE_S + 120))
+        if MADE & set(getattr(item, "fixturenames", ())) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(2 * MAKE_S + 120))
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -213,6 +213,9 @@ def main(argv: Sequence[str]) -> int:
     except SyncsrvError as error:
         log.error("%s", error)
         return error.exit_status
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # it ends already; what comes later would raise at the exit
     return 0
 
 

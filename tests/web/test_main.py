@@ -129,6 +129,18 @@ def test_it_waits_for_core_and_ends_when_told(core: Core) -> None:
     assert core.ended() == (0, "")
 
 
+def test_who_is_told_again_while_it_ends_says_nothing_of_it(core: Core) -> None:
+    until(lambda: caught(core.web.pid, signal.SIGTERM), 20, "it to be ready for a signal")
+    core.end_supervisor()
+
+    def ended() -> bool:
+        core.web.terminate()
+        return core.web.poll() is not None
+
+    until(ended, 20, "its end")
+    assert core.ended() == (0, "")
+
+
 def caught(pid: int, number: int) -> bool:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     (mask,) = [int(line.split()[1], 16) for line in lines if line.startswith("SigCgt:")]

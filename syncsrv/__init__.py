@@ -16,14 +16,15 @@ if anything fails. The data goes one way, and so does the code; the folders stan
     checks     what this node would have, staged, and the areas' own checks run on it where nothing they do lasts
     apply      the one engine: record, plan, guards, checks, journal, write, read back, services, put back
     core       the core process: joins all of these; jobs, people, peers; core/ssh is its half of SSH
+    web        the page's process: what core knows, as pages and as an API; flask, cheroot
     cli        the command line; its commands that only ask core import nothing heavy
     demo       two nodes on one machine, driven by the real command line
 
-Below them all stand errors, clock, log, process, durable, single, shipped and version, which import the standard
-library only. Imports go upwards in this list, never down; tests/test_architecture.py holds that.
+Below them all stand errors, clock, log, process, durable, single, shipped, privilege and version, which import the
+standard library only. Imports go upwards in this list, never down; tests/test_architecture.py holds that.
 
-Processes: ``serve`` supervises; ``core`` has the rights and the key; ``door`` speaks SSH and has neither. They talk in
-frames over Unix sockets, and so do two nodes, through their doors. A sync, end to end:
+Processes: ``serve`` supervises; ``core`` has the rights and the key; ``door`` speaks SSH and ``web`` HTTP, and have
+neither. They talk in frames over Unix sockets, and so do two nodes, through their doors. A sync, end to end:
 
     cli/sync.py -> core.sock -> core/master.py: commit, tag -> door -> [SSH] -> door -> core/backup.py: fetch, verify
       -> apply/engine.py: plan, guards, checks, journal, write, read back, services, known-good -> steps back to cli

@@ -17,8 +17,7 @@ from syncsrv.demo.show import Show
 from syncsrv.demo.site import ADMIN, Site
 from syncsrv.demo.walk import STEPS, Step, walk
 
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
-_ALL = (signal.SIGINT, *_ENDING)
+_ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class EndedBySignal(SystemExit):
@@ -72,13 +71,18 @@ def play(
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end us as Ctrl-C does, by an exception; afterwards all is as before."""
+    """SIGTERM and SIGHUP end us as Ctrl-C does, by an exception; afterwards all is as before.
+
+    Only the first one does: a terminal that is closed sends two, and the second would stop the cleaning up.
+    """
 
     def end(number: int, _: FrameType | None) -> None:
-        raise EndedBySignal(128 + number)
+        for other in _ALL:
+            signal.signal(other, signal.SIG_IGN)
+        raise KeyboardInterrupt if number == signal.SIGINT else EndedBySignal(128 + number)
 
     before = {number: signal.getsignal(number) for number in _ALL}
-    for number in _ENDING:
+    for number in _ALL:
         signal.signal(number, end)
     try:
         yield

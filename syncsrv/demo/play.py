@@ -62,8 +62,7 @@ def play(
                 show.note(_to_try(site))
                 _wait_for_ctrl_c()
         finally:
-            for number in _ALL:
-                signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C may not leave anything behind
+            _hear_no_more()
             site.close()
         show.note([f"Kept: {site.directory}" if keep else "Every process is ended, and every file removed."])
     return 0 if well else 1
@@ -77,8 +76,7 @@ def _signals() -> Iterator[None]:
     """
 
     def end(number: int, _: FrameType | None) -> None:
-        for other in _ALL:
-            signal.signal(other, signal.SIG_IGN)
+        _hear_no_more()
         raise KeyboardInterrupt if number == signal.SIGINT else EndedBySignal(128 + number)
 
     before = {number: signal.getsignal(number) for number in _ALL}
@@ -89,6 +87,12 @@ def _signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _hear_no_more() -> None:
+    """No other signal stops the cleaning up; not SIG_IGN, of which Python complains where one is pending already."""
+    for number in _ALL:
+        signal.signal(number, lambda *_: None)
 
 
 def _wait_for_ctrl_c() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -13,7 +14,7 @@ import pytest
 from syncsrv import shipped
 from syncsrv.cli.output import printable
 from syncsrv.clock import SystemClock
-from syncsrv.demo.play import play
+from syncsrv.demo.play import EndedBySignal, play
 from syncsrv.demo.scene import Scene
 from syncsrv.demo.show import Show
 from syncsrv.demo.walk import STEPS, Step
@@ -85,6 +86,20 @@ def test_whatever_a_step_raises_nothing_is_left(
     with pytest.raises(error):
         play(quiet(), SystemClock(), stay=False, keep=False, place=place, steps=[Step("start", start), Step("x", do)])
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == handlers
+
+
+def test_signals_that_come_at_once_leave_nothing_either(place: Path) -> None:
+    """As a terminal sends them that is closed while somebody presses Ctrl-C."""
+    every = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def told(scene: Scene) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, every)
+        for number in every:
+            os.kill(os.getpid(), number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, every)
+
+    with pytest.raises((KeyboardInterrupt, EndedBySignal)):
+        play(quiet(), SystemClock(), stay=False, keep=False, place=place, steps=(Step("told to end", told),))
 
 
 def test_an_answer_that_lacks_something_fails_its_step(place: Path) -> None:

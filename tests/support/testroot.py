@@ -21,7 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-PACKAGES = ("git", "nftables", "nginx-light", "openssh-client", "openssh-server", "rsync", "unbound")
+PACKAGES = (
+    *("git", "nftables", "nginx-light", "openssh-client", "openssh-server", "rsync", "unbound"),
+    *("iproute2", "iputils-arping", "keepalived", "tcpdump", "ucarp"),
+)
 SUITE = "bookworm"
 MIRROR = "http://deb.debian.org/debian"
 MAKE_S = 900

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from syncsrv.control.shapes_failover import Demotion, FailoverInfo, VipInfo
 from syncsrv.plan.verdict import Situation
 
 
@@ -116,23 +117,6 @@ class ServiceInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class VipInfo:
-    vhid: int
-    interface: str
-    device: str
-    state: str
-    addresses: tuple[str, ...]
-    since: str | None
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Demotion:
-    total: int = 0
-    reasons: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class StateSyncInfo:
     engine: str = "none"
 
@@ -155,9 +139,10 @@ class PeerInfo:
     known_good: str | None = None
     services: tuple[ServiceInfo, ...] = ()
     vips: tuple[VipInfo, ...] = ()
-    demotion: Demotion = Demotion()
+    demotion: Demotion = field(default_factory=Demotion)
     areas: Mapping[str, str] = field(default_factory=dict)
     lacks: tuple[str, ...] = ()
+    failover: FailoverInfo = field(default_factory=FailoverInfo)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +185,13 @@ class Status:
     peers: Mapping[str, PeerInfo]
     services: tuple[ServiceInfo, ...]
     vips: tuple[VipInfo, ...] = ()
-    demotion: Demotion = Demotion()
+    demotion: Demotion = field(default_factory=Demotion)
     maintenance: bool = False
     state_sync: StateSyncInfo = StateSyncInfo()
     jobs: tuple[JobInfo, ...] = ()
     left_out: tuple[LeftOutInfo, ...] = ()
     notices: tuple[str, ...] = ()
+    failover: FailoverInfo = field(default_factory=FailoverInfo)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +220,9 @@ class Facts:
         people: a digest of names, roles, hashes and keys; a backup asks for them when it changes.
         last_tag: on a master, the newest tag.
         tagged: the commit that it names.
+        failover: its process carp; with ``maintenance`` and ``disabled``.
+        sources: logical interface to the addresses that its advertisements come from.
+        vip_sets: VIP (``1@lan``) to a digest of its addresses and password, which two nodes must have in common.
     """
 
     node: str
@@ -251,6 +240,9 @@ class Facts:
     people: str = ""
     last_tag: str = ""
     tagged: str = ""
+    failover: FailoverInfo = field(default_factory=FailoverInfo)
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    vip_sets: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from syncsrv.control.shapes import (
     Status,
     SyncRequest,
 )
+from syncsrv.control.shapes_failover import VipReply, VipRequest
 from syncsrv.control.shapes_page import (
     AuditReply,
     AuditRequest,
@@ -115,6 +116,7 @@ _TABLE = (
     Verb("abort", JobRequest, JobReply, "operator", _ALL),
     Verb("services", ServicesRequest, ServicesReply, "viewer", _ALL),
     Verb("act", ServicesRequest, JobStarted, "operator", _ALL),
+    Verb("vip", VipRequest, VipReply, "operator", _PEOPLE),
     Verb("user-list", Empty, UsersReply, "admin", _HERE),
     Verb("user-add", UserAddRequest, UsersReply, "admin", _HERE),
     Verb("user-remove", UserRequest, UsersReply, "admin", _HERE),

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from syncsrv.apply.settle import KNOWN_GOOD
 from syncsrv.clock import rfc3339
 from syncsrv.config.model import Extra, Role, RunOn
-from syncsrv.control.shapes import Demotion, Facts, FactsRequest, HeadInfo, LeftOutInfo, Pending, ServiceInfo, Status
+from syncsrv.control.shapes import Facts, FactsRequest, HeadInfo, LeftOutInfo, Pending, ServiceInfo, Status
+from syncsrv.control.shapes_failover import Demotion
 from syncsrv.core import status as statuses
 from syncsrv.core.parts import TAGS, Core
 from syncsrv.plan.tree import show_path

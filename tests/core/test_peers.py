@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from syncsrv.clock import SystemClock
-from syncsrv.control.shapes import Demotion, Facts
+from syncsrv.control.shapes import Facts
+from syncsrv.control.shapes_failover import Demotion
 from syncsrv.core.peers import MISSES, POLL_S, PeerBook
 from syncsrv.errors import UnreachableError
 from syncsrv.plan.verdict import Situation

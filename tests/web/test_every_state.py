@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 from flask import g
 
-from syncsrv.control.shapes import Demotion, JobInfo, LeftOutInfo, Status, VipInfo
+from syncsrv.control.shapes import JobInfo, LeftOutInfo, Status
+from syncsrv.control.shapes_failover import Demotion, VipInfo
 from syncsrv.control.shapes_page import Session
 from syncsrv.plan.verdict import TABLE
 from syncsrv.web import access

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from syncsrv.control.shapes import Demotion, JobInfo, Status, VipInfo
+from syncsrv.control.shapes import JobInfo, Status
+from syncsrv.control.shapes_failover import Demotion, VipInfo
 from syncsrv.control.shapes_page import Session
 
 

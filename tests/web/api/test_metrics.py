@@ -8,7 +8,6 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from syncsrv.control.shapes import (
-    Demotion,
     JobInfo,
     LastSync,
     LeftOutInfo,
@@ -16,8 +15,8 @@ from syncsrv.control.shapes import (
     ServiceInfo,
     Status,
     SyncInfo,
-    VipInfo,
 )
+from syncsrv.control.shapes_failover import Demotion, VipInfo
 from syncsrv.web.api.metrics import render
 
 SYNC = SyncInfo(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from syncsrv.control.shapes import Demotion, VipInfo
+from syncsrv.control.shapes_failover import Demotion, VipInfo
 from syncsrv.web.api.replies import NodeVips, drift, vips
 from syncsrv.web.api.table import OPERATIONS
 from tests.web.views.standings import master, peer

@@ -312,7 +312,11 @@ class Override(_Shape):
 
 
 class Vip(_Shape):
-    """One CARP group: its addresses move together."""
+    """One CARP group: its addresses move together.
+
+    ``unicast``: the nodes' own addresses, where the network carries no multicast; the same list on every node, each
+    leaves out its own. ``mac: virtual``: the addresses are reached by the MAC of the group (00:00:5e:00:01:VHID).
+    """
 
     vhid: StrictInt = Field(ge=1, le=255)
     interface: StrictStr
@@ -321,6 +325,8 @@ class Vip(_Shape):
     ]
     password: StrictStr | InstanceOf[SecretRef] = ""
     advbase: StrictInt = Field(default=1, ge=0, le=254)
+    unicast: Annotated[tuple[Annotated[StrictStr, _checked(values.parse_source)], ...], BeforeValidator(_listed)] = ()
+    mac: Literal["real", "virtual"] = "real"
 
 
 class Carp(_Shape):

@@ -8,7 +8,7 @@ from syncsrv.config.document import KeyPath
 from syncsrv.config.model import SecretRef, Vip
 from syncsrv.config.problem import Severity
 from syncsrv.config.sight import File, Finding, Rule, Sight, did_you_mean, in_cluster, in_node
-from syncsrv.config.values import is_loopback, parse_public_key, parse_vip, split_listen
+from syncsrv.config.values import is_loopback, parse_public_key, parse_source, parse_vip, split_listen
 
 PASSWORD_BYTES = 19
 """What every CARP implementation takes: the key is 20 bytes with a final NUL where C copies it."""
@@ -65,7 +65,24 @@ def _vips(sight: Sight) -> Iterator[Finding]:
             addresses.add(address)
         if vip.advbase == 0 and sight.node and sight.node.carp.advskew == 0:
             yield in_cluster(*where, "advbase")("cannot be 0 while carp.advskew is 0: adverts would have no interval")
+        yield from _unicast(vip, where)
         yield from _password(sight, vip, (*where, "password"))
+
+
+def _unicast(vip: Vip, where: KeyPath) -> Iterator[Finding]:
+    """A list that leaves a family out would leave its adverts without a receiver."""
+    given = [parse_source(written) for written in vip.unicast]
+    own = [parse_vip(written).ip for written in vip.addresses]
+    for place, ip in enumerate(given):
+        if ip in own:
+            message = f"cannot be {ip}: that is an address of this vip, and moves; write the nodes' own addresses"
+            yield in_cluster(*where, "unicast", place)(message)
+        elif ip in given[:place]:
+            yield in_cluster(*where, "unicast", place)(f"cannot be given twice: {ip} stands above already")
+    missing = min({ip.version for ip in own} - {ip.version for ip in given}, default=0)
+    if given and missing:
+        message = f"cannot leave out IPv{missing}: the vip has an IPv{missing} address, whose adverts need a receiver"
+        yield in_cluster(*where, "unicast")(message)
 
 
 def _password(sight: Sight, vip: Vip, where: KeyPath) -> Iterator[Finding]:

@@ -163,6 +163,23 @@ def parse_vip(written: str) -> IpInterface:
     return address
 
 
+def parse_source(written: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """A node's own address, ``192.0.2.1``: adverts come from there and go there.
+
+    Raises:
+        ValueError: no address, or one that no single host has.
+    """
+    try:
+        ip = ipaddress.ip_address(written)
+    except ValueError:
+        raise ValueError(f"cannot be {written!r}: no IPv4 or IPv6 address; write it without a prefix length") from None
+    if ip.is_multicast or ip.is_unspecified or ip.is_loopback or ip == ipaddress.ip_address("255.255.255.255"):
+        raise ValueError(f"cannot be {written!r}: no address of one host on the network")
+    if isinstance(ip, ipaddress.IPv6Address) and ip.scope_id:
+        raise ValueError(f"cannot be {written!r}: leave out %{ip.scope_id}; `interface` says where")
+    return ip
+
+
 def parse_network(written: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     """An address or a network of sources, ``192.0.2.0/24``.
 

@@ -341,6 +341,31 @@ def test_addresses_are_counted_once(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("written", "messages"),
+    [
+        ("[192.0.2.1, 192.0.2.2]", []),
+        ("[]", []),
+        ("192.0.2.1", ["cannot be a single value: write a list, such as [a, b]"]),
+        ("[192.0.2.1/24]", [".0: cannot be '192.0.2.1/24': no IPv4 or IPv6 address; write it without a prefix length"]),
+        ("[224.0.0.18]", [".0: cannot be '224.0.0.18': no address of one host on the network"]),
+        ("['fe80::1%eth0']", [".0: cannot be 'fe80::1%eth0': leave out %eth0; `interface` says where"]),
+        ("[192.0.2.1, 192.0.2.1]", [".1: cannot be given twice: 192.0.2.1 stands above already"]),
+        (
+            "[192.0.2.10, 192.0.2.2]",
+            [".0: cannot be 192.0.2.10: that is an address of this vip, and moves; write the nodes' own addresses"],
+        ),
+        (
+            "['2001:db8::1']",
+            [": cannot leave out IPv4: the vip has an IPv4 address, whose adverts need a receiver"],
+        ),
+    ],
+)
+def test_unicast_receivers(tmp_path: Path, written: str, messages: list[str]) -> None:
+    found = said(tmp_path, cluster=vip(f"unicast: {written}"))
+    assert found == [f"vips.0.unicast{one if one[0] in '.:' else ': ' + one}" for one in messages]
+
+
 def test_adverts_need_an_interval(tmp_path: Path) -> None:
     assert said(tmp_path, "carp: {advskew: 100}\n", vip("advbase: 0")) == []
     assert said(tmp_path, "", vip("advbase: 0")) == [

@@ -59,7 +59,7 @@ def short_tmp() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def testroot() -> TestRoot:
-    """A Debian root with real daemons (nginx, OpenSSH, unbound, ucarp, keepalived, ...) and clients; see tests/support/testroot.py."""
+    """A Debian root with real daemons and clients, failover peers among them; see tests/support/testroot.py."""
     try:
         return ensure()
     except TestRootError as error:

@@ -7,10 +7,12 @@ if anything fails. The data goes one way, and so does the code; the folders stan
     config     node.yaml, cluster.yaml, secrets.yaml: text to frozen objects, or every problem with its line
     plan       pure: what a tree is, which path belongs to which area, what differs, what would change, which guards
                fire, which word a node's state has
+    carp       pure: CARP byte for byte, what is believed of what is heard, and which node holds an address
     watch      a file changes: inotify is the hint, the scan of the disk the truth
     store      the Git repository: trees with their metadata, commits, signed tags, history, what travels; dulwich
     services   daemons: supervisor, systemd or plain commands, in order, with their health
     control    what a node can be asked: one table of verbs, the frames they travel in, who may ask
+    failover   the carp process: sockets, addresses and timers of the kernel, and what it can be asked
     transport  the door process: SSH in and out; paramiko
     disk       the managed files on this disk: read exactly, written so that a crash cannot tear them, put back
     checks     what this node would have, staged, and the areas' own checks run on it where nothing they do lasts

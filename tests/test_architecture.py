@@ -26,8 +26,8 @@ TESTS = sources(TOP, "tests")
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "clock", "log", "process", "durable", "single", "shipped", "version", "privilege"}),
     frozenset({"config"}),
-    frozenset({"plan"}),
-    frozenset({"store", "watch", "services", "control"}),
+    frozenset({"plan", "carp"}),
+    frozenset({"store", "watch", "services", "control", "failover"}),
     frozenset({"disk"}),
     frozenset({"checks"}),
     frozenset({"apply"}),
@@ -108,7 +108,7 @@ BANNED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "reads data that can hold code": (UNTYPED, ()),
 }
 
-PURE = ("syncsrv/plan/",)
+PURE = ("syncsrv/plan/", "syncsrv/carp/")
 IMPURE = (
     *("asyncio", "builtins.open", "io", "logging", "open", "os", "pathlib.Path", "random", "secrets", "select"),
     *("selectors", "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time"),
@@ -274,6 +274,8 @@ BREAKS: list[tuple[Law, str, str]] = [
     (against_layers, "syncsrv/plan/x.py", "from ..store import repo"),
     (against_layers, "syncsrv/store/x.py", "def f():\n    import syncsrv.watch.scan"),
     (against_layers, "syncsrv/clock.py", "from syncsrv.config.model import Node"),
+    (against_layers, "syncsrv/carp/x.py", "from syncsrv.plan.words import x"),
+    (against_layers, "syncsrv/failover/x.py", "from syncsrv.store.repo import Store"),
     (against_layers, "syncsrv/newpart/x.py", ""),
     (against_adapters, "syncsrv/core/x.py", "import dulwich.repo"),
     (against_adapters, "syncsrv/config/load.py", "from ruamel.yaml import YAML"),
@@ -293,6 +295,7 @@ BREAKS: list[tuple[Law, str, str]] = [
     (against_bans, "syncsrv/plan/x.py", "open('/etc/passwd')"),
     (against_bans, "syncsrv/plan/x.py", "from pathlib import Path\nPath('/').exists()"),
     (against_bans, "syncsrv/plan/x.py", "import time\ntime.monotonic()"),
+    (against_bans, "syncsrv/carp/x.py", "import socket\nsocket.socket()"),
     (against_narrow_catching, "syncsrv/core/x.py", "try:\n    f()\nexcept Exception:\n    pass"),
     (against_narrow_catching, "syncsrv/core/x.py", "try:\n    f()\nexcept:\n    pass"),
     (against_narrow_catching, "syncsrv/core/x.py", "try:\n    f()\nexcept (OSError, BaseException) as e:\n    log(e)"),

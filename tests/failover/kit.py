@@ -1,0 +1,109 @@
+"""Settings, intents and reports of a failover node for tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from syncsrv.failover.messages import DeviceReport, Report, VipReport
+from syncsrv.failover.settings import SetSettings, Settings, VipSettings
+
+VIP = VipSettings(
+    vhid=1,
+    interface="lan",
+    device="eth0",
+    advbase=1,
+    addresses=("192.0.2.10/24", "2001:db8::10/64"),
+    password="one",
+)
+
+SETTINGS = Settings(
+    node="fw1",
+    advskew=0,
+    preempt="always",
+    preempt_delay_s=0.0,
+    hold_down_s=0.0,
+    ready_timeout_s=30.0,
+    run_dir="/run/syncsrv",
+    vips=(VIP,),
+    tracked=("eth0", "eth1"),
+    own_peers={"fw2": ("192.0.2.2", "2001:db8::2")},
+)
+
+FULL = replace(
+    SETTINGS,
+    vips=(
+        VIP,
+        replace(
+            VIP,
+            vhid=2,
+            unicast=("192.0.2.2",),
+            virtual_mac=True,
+            wire=SetSettings(("192.0.2.10",), "old"),
+            accept=(SetSettings(("192.0.2.11",), "older"),),
+        ),
+    ),
+)
+"""With everything that settings can hold."""
+
+REPORT = Report(
+    seq=7,
+    pid=2,
+    guardian_pid=1,
+    node="fw1",
+    timing="real-time",
+    settings_digest="0123456789abcdef",
+    disabled=False,
+    maintenance=True,
+    switchover=False,
+    hold_preempt="",
+    ready=True,
+    demotion_total=240,
+    demotion_reasons={"maintenance": 240},
+    hold_down_s=0.0,
+    vips=(
+        VipReport(
+            vhid=1,
+            interface="lan",
+            device="eth0",
+            state="MASTER",
+            reason="no advert for 3.4 s",
+            since_boot_s=12.5,
+            addresses=("192.0.2.10/24",),
+            held=("192.0.2.10/24",),
+            advbase=1,
+            advskew=0,
+            advertised=240,
+            master_source="",
+            master_peer="",
+            master_advskew=-1,
+            heard_age_s=-1.0,
+            transitions=2,
+            handover="no peer took over",
+            conflicts=(),
+            counters={"accepted": 3},
+        ),
+    ),
+    devices=(
+        DeviceReport(
+            device="eth0",
+            up=True,
+            sources=("192.0.2.1",),
+            drops={"badauth": 1},
+            received=4,
+            accepted=3,
+            sent=9,
+            send_errors=0,
+            vrrp_ids=(51,),
+            foreign=(),
+            badauth=("192.0.2.2 vhid 1",),
+        ),
+    ),
+    troubles=("no peer took over",),
+)
+
+
+def settings_for(run_dir: Path, **changes: Any) -> Settings:
+    """SETTINGS with another run_dir and whatever else is different."""
+    return replace(SETTINGS, run_dir=str(run_dir), **changes)

@@ -9,19 +9,11 @@ from __future__ import annotations
 import enum
 import json
 import os
-import stat
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
-from syncsrv import process
-from syncsrv.checks.check import SEARCHED
+from syncsrv.apply.hookfile import DEADLINE_S, HookFaultError, environment, run_hook
 from syncsrv.errors import SyncsrvError
-
-DEADLINE_S = 60.0
-_SHOWN = 2000
-_ENVIRONMENT_LIMIT = 16 * 1024
 
 
 class HookName(enum.StrEnum):
@@ -85,8 +77,7 @@ class HookContext:
             "REASON": self.reason,
             "PERSON": self.person,
         }
-        shared = {"PATH": SEARCHED, "LANG": "C.UTF-8"}
-        return shared | {f"SYNCSRV_{key}": value.replace("\0", "")[:_ENVIRONMENT_LIMIT] for key, value in told.items()}
+        return environment(told)
 
     def document(self) -> bytes:
         """The hook's standard input: one JSON object with the same and with every path."""
@@ -138,46 +129,14 @@ class Hooks:
             return Said(f"the {HookName.POST_APPLY} hook {error.path} {error.why}", failed=True)
 
     def _run(self, name: HookName, context: HookContext) -> str:
-        path = self.directory / name
-        error = partial(HookError, name, path)
         try:
-            if not self._is_there(path, error):
-                return f"no {name} hook"
-        except OSError as why:
-            raise error(f"cannot be read: {why.strerror}", f"see the permissions of {self.directory}") from why
-        try:
-            ended = process.run(
-                [os.fspath(path), context.job],
+            said = run_hook(
+                self.directory / name,
+                [context.job],
                 env=context.environment(),
+                document=context.document(),
                 deadline_s=self.deadline_s,
-                stdin=context.document(),
             )
-        except process.NotStartedError as why:
-            raise error(
-                f"cannot be executed ({why.message})", "its first line has to name an interpreter of this node"
-            ) from why
-        words = ended.text.strip()
-        if ended.status is None:
-            raise error(f"did not end within {self.deadline_s:g} s", "run it by hand to see what it waits for")
-        if ended.status != 0:
-            how = f"exited with {ended.status}" if ended.status > 0 else f"was ended by signal {-ended.status}"
-            raise error(f"{how}: {words[-_SHOWN:]}", "do what it says, or remove the hook")
-        return words
-
-    def _is_there(self, path: Path, error: Callable[[str, str], HookError]) -> bool:
-        """Whether there is a hook; one that somebody else could have put there is refused, since it gets our rights."""
-        try:
-            found = path.lstat()
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        if not stat.S_ISREG(found.st_mode):
-            raise error("is not a file", "put the program itself there; a link is not followed")
-        for place in (self.directory.parent, self.directory, path):
-            status = place.stat()
-            if status.st_uid not in (0, os.geteuid()):
-                raise error(f"was not run, for {place} belongs to another user", f"chown root {place}")
-            if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                raise error(f"was not run, for others may write to {place}", f"chmod go-w {place}")
-        if not found.st_mode & stat.S_IXUSR:
-            raise error("is not executable", f"chmod +x {path}, or remove it")
-        return True
+        except HookFaultError as fault:
+            raise HookError(name, fault.path, fault.why, fault.remedy) from fault
+        return f"no {name} hook" if said is None else said

@@ -115,23 +115,6 @@ class Advert:
         """A MASTER leaves: OpenBSD's ``sc_bow_out``; FreeBSD and ucarp send none and understand it all the same."""
         return self.advbase == FAREWELL and self.advskew == FAREWELL
 
-    @property
-    def interval_s(self) -> float:
-        """Seconds until the sender's next advert, as it promises."""
-        return interval_s(self.advbase, self.advskew)
-
-
-def interval_s(advbase: int, advskew: int) -> float:
-    """Seconds from one advert to the next; of two nodes, the one with the shorter interval is the better MASTER.
-
-    Both zero would be no interval at all: OpenBSD (``carp_setrun``) takes 1/256 s then, and so do we.
-
-    Args:
-        advbase: seconds.
-        advskew: 1/256 s.
-    """
-    return (advbase * 256 + advskew or 1) / 256
-
 
 def checksum(data: bytes) -> int:
     """The Internet checksum (RFC 1071), 0 over data that holds its own correct one.

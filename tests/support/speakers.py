@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 
 from syncsrv.failover import intent as intents
 from syncsrv.failover import settings as configs
-from syncsrv.failover.asking import Client
+from syncsrv.failover.asking import CarpAwayError, Client
 from syncsrv.failover.intent import Intent
 from syncsrv.failover.messages import Apply, Report, VipReport
 from syncsrv.failover.settings import Settings, VipSettings
@@ -35,13 +35,18 @@ class Speaker(Protocol):
     Attributes:
         kind: whose program it is.
         process: what was started; its child is the one that speaks, where there are two.
+        log: what it wrote.
     """
 
     kind: str
     process: subprocess.Popen[bytes]
+    log: Path
 
     def child(self) -> int | None:
         """The process that speaks, where it is not the one that was started."""
+
+    def said(self) -> str:
+        """All that it wrote until now."""
 
 
 def start_in(namespace: str, argv: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
@@ -100,6 +105,9 @@ class Ucarp:
     def child(self) -> int | None:
         return None
 
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
 
 class Keepalived:
     """A real keepalived, which speaks VRRPv3; its parent starts a child that speaks."""
@@ -136,6 +144,9 @@ class Keepalived:
     def child(self) -> int | None:
         found = children(self.process.pid)
         return found[0] if found else None
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +185,15 @@ class Ours:
     Args:
         namespace: path of its node's network namespace.
         home: its configuration, its state and its socket go there; the path must be short.
+        prefix: a command before it that changes how it is run.
     """
 
     kind = "syncsrv"
 
-    def __init__(self, namespace: str, home: Path, settings: Settings, *, intent: Intent | None = None) -> None:
+    def __init__(
+        self, namespace: str, home: Path, settings: Settings, *,
+        intent: Intent | None = None, prefix: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         self.namespace = namespace
         self.home = home
         self.settings = settings
@@ -186,7 +201,7 @@ class Ours:
         (home / "carp").mkdir(parents=True, exist_ok=True, mode=0o700)
         Path(settings.run_dir).mkdir(parents=True, exist_ok=True)
         self.write(settings, intent or Intent())
-        self.process = start_in(namespace, carp_argv(home), self.log)
+        self.process = start_in(namespace, [*prefix, *carp_argv(home)], self.log)
 
     def write(self, settings: Settings | None = None, intent: Intent | None = None) -> None:
         """Bring the files to the disk that the process reads when it starts."""
@@ -204,7 +219,15 @@ class Ours:
             return client.report()
 
     def vip(self) -> VipReport:
+        """What it says of its first vhid."""
         return self.report().vips[0]
+
+    def state(self) -> str:
+        """The state of its first vhid; empty while it cannot be asked."""
+        try:
+            return self.vip().state
+        except (CarpAwayError, IndexError):
+            return ""
 
     def apply(self, settings: Settings | None = None, intent: Intent | None = None, ready: bool | None = None) -> None:
         """First to the disk, then to the process, as core does."""

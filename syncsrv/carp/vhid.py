@@ -130,7 +130,7 @@ class Vhid:
     @property
     def master_down_s(self) -> float:
         """Seconds of silence after which this vhid takes over as BACKUP."""
-        heard = max((speaker.advskew for speaker in self.speakers), default=0)
+        heard = self.master.advskew if self.master else 0
         return timing.master_down_s(self.settings.advbase, self.settings.advskew, heard)
 
     def next_at(self) -> float | None:

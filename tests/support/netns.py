@@ -1,157 +1,199 @@
-"""Network namespaces without a name outside: held open by this process, gone with it and with what runs in them.
+"""A network of its own for a test: namespaces, veth cables and a bridge, made with our own netlink messages.
 
-`ip`, `bridge` and `nft` are this machine's, and the test root's where it has none. In a namespace entered this way
-/sys/class/net shows the machine's own devices: whoever wants to know about links asks by netlink.
+A namespace lives as long as a descriptor of it is open, so nothing is left when a test process dies. What is opened
+inside ``with space.entered()`` stays inside: a socket belongs to the namespace where it was made.
+
+    lab = Lab("a", "b")            a: eth0 -- bridge -- eth0 :b
+    lab.address("a", "eth0", "10.99.0.1/24")
+    with lab.entered("a"):
+        wire = RawWire("eth0")
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import json
 import os
-import shutil
+import socket
+import struct
 import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_interface
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
 
-from tests.support.testroot import TestRootError, ensure
+from syncsrv.failover import rtmessages as rt
+from syncsrv.failover.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Requests, attribute
 
-T = TypeVar("T")
-
-CLONE_NEWNET = 0x40000000
-SBIN = "/usr/sbin:/sbin"
-QUIET = {"accept_dad": "0", "router_solicitations": "0"}
-"""IPv6 addresses can be used at once, and nothing is sent that a test did not ask for."""
+_CLONE_NEWNET = 0x4000_0000
+_IFLA_IFNAME = 3
+_IFLA_MASTER = 10
+_IFLA_LINKINFO = 18
+_IFLA_NET_NS_FD = 28
+_IFLA_INFO_KIND = 1
+_IFLA_INFO_DATA = 2
+_VETH_INFO_PEER = 1
+_LINK = struct.Struct("=BxHiII")
+_ADDRESS = struct.Struct("=BBBBi")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Namespace:
-    """One.
-
-    Attributes:
-        handle: descriptor that keeps it.
-        path: names it to other programs, while this process lives.
-    """
-
-    handle: int
-    path: str
-
-    def argv(self, *argv: str | Path) -> list[str]:
-        """The command that runs ``argv`` in it; the process is the program itself."""
-        return ["nsenter", f"--net={self.path}", "--", *map(str, argv)]
-
-    def run(self, program: str, *arguments: str | Path, check: bool = True) -> str:
-        """Run a program in it to its end; what it printed.
-
-        Raises:
-            AssertionError: it failed though ``check``; with all that it said.
-        """
-        done = subprocess.run(
-            self.argv(*command(program), *arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=30, check=False,
-        )  # fmt: skip
-        if check and done.returncode:
-            raise AssertionError(f"{program} {arguments} ended with {done.returncode}: {done.stdout}{done.stderr}")
-        return done.stdout
-
-    def ip(self, words: str) -> str:
-        """``ip`` with these words."""
-        return self.run("ip", *words.split())
-
-    def json(self, words: str) -> Any:
-        """What ``ip`` with these words says, as data."""
-        return json.loads(self.run("ip", "-json", *words.split()) or "[]")
-
-    def call(self, function: Callable[[], T]) -> T:
-        """What a function returns that runs in it: a socket made there stays there, wherever it is used."""
-        return _in_thread(function, lambda: _libc.setns(self.handle, CLONE_NEWNET))
-
-    def pids(self) -> list[int]:
-        """The processes in it."""
-        wanted = os.fstat(self.handle).st_ino
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdecimal():
-                try:
-                    inode = (entry / "ns/net").stat().st_ino
-                except OSError:
-                    continue  # it ended meanwhile
-                if inode == wanted:
-                    found.append(int(entry.name))
-        return found
+def _checked(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
-@contextmanager
-def namespace() -> Iterator[Namespace]:
-    """A new one, with lo up; skips the test where it is not allowed."""
-    try:
-        handle = _in_thread(
-            lambda: os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC),
-            lambda: _libc.unshare(CLONE_NEWNET),
-        )
-    except PermissionError:
-        pytest.skip("needs root: network namespaces")
-    try:
-        made = Namespace(handle, f"/proc/{os.getpid()}/fd/{handle}")
-        made.call(_be_quiet)
-        made.ip("link set lo up")
-        yield made
-    finally:
-        os.close(handle)
+def _make_namespace() -> int:
+    """A descriptor of a new network namespace, made by a thread that ends in it."""
+    made: list[int | OSError] = []
 
-
-def veth(one: Namespace, name: str, other: Namespace, peer: str) -> None:
-    """A cable between two, both ends down."""
-    one.ip(f"link add {name} type veth peer name {peer} netns {other.path}")
-
-
-def bridge(where: Namespace, name: str = "br0") -> None:
-    """A switch that forwards from its first moment, and multicast to all."""
-    where.ip(f"link add {name} type bridge stp_state 0 forward_delay 0 mcast_snooping 0")
-    where.ip(f"link set {name} up")
-
-
-def command(program: str) -> list[str]:
-    """How a program of iproute2 or nftables is run here."""
-    found = shutil.which(program) or shutil.which(program, path=SBIN)
-    if found is not None:
-        return [found]
-    try:
-        return ensure().outside(f"usr/sbin/{program}" if program == "nft" else f"sbin/{program}")
-    except TestRootError as error:
-        pytest.skip(str(error))
-
-
-def _be_quiet() -> None:
-    for one in ("all", "default"):
-        for name, value in QUIET.items():
-            Path(f"/proc/sys/net/ipv6/conf/{one}/{name}").write_text(value)
-
-
-def _in_thread(function: Callable[[], T], enter: Callable[[], int]) -> T:
-    """In a thread of its own, since a namespace is a thread's, and this one must not leave the machine's."""
-    results: list[T] = []
-    errors: list[OSError] = []
-
-    def work() -> None:
+    def make() -> None:
         try:
-            if enter():
-                raise OSError(ctypes.get_errno(), "cannot enter a network namespace")
-            results.append(function())
+            _checked(_libc.unshare(_CLONE_NEWNET), "new network namespace")
+            made.append(os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY | os.O_CLOEXEC))
         except OSError as error:
-            errors.append(error)
+            made.append(error)
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=make)
     thread.start()
     thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
+    if isinstance(made[0], OSError):
+        raise made[0]
+    return made[0]
+
+
+def why_not() -> str:
+    """Why there can be no lab here; empty where there can."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    try:
+        os.close(_make_namespace())
+    except OSError as error:
+        return f"no network namespaces here: {error}"
+    return ""
+
+
+needs_lab = pytest.mark.skipif(bool(why_not()), reason=why_not() or "there is a lab")
+
+
+class Lab:
+    """Namespaces by name, each with lo and with eth0 on one bridge, which is in a namespace of its own.
+
+    The bridge's port of ``a`` is the device ``a`` there. IPv6 addresses are usable at once: duplicate address
+    detection is off, so that a test does not begin with two seconds of waiting.
+    """
+
+    BRIDGE = "bridge"
+
+    def __init__(self, *names: str) -> None:
+        self._spaces: dict[str, int] = {}
+        self._home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        for name in (self.BRIDGE, *names):
+            self._spaces[name] = _make_namespace()
+            self.switch(name, "lo", up=True)
+        with self.asking(self.BRIDGE) as requests:
+            requests.ask(rt.RTM_NEWLINK, _new_link("br0", "bridge"), NLM_F_CREATE | NLM_F_EXCL)
+        self.switch(self.BRIDGE, "br0", up=True)
+        for name in names:
+            self.plug(name)
+
+    def plug(self, name: str, device: str = "eth0", port: str = "") -> None:
+        """A cable from the bridge to a namespace; at both ends switched on."""
+        port = port or name
+        peer = _LINK.pack(0, 0, 0, 0, 0) + attribute(_IFLA_IFNAME, device.encode() + bytes(1))
+        peer += attribute(_IFLA_NET_NS_FD, struct.pack("=i", self._spaces[name]))
+        with self.asking(self.BRIDGE) as requests:
+            body = _new_link(port, "veth", attribute(_VETH_INFO_PEER, peer))
+            requests.ask(rt.RTM_NEWLINK, body, NLM_F_CREATE | NLM_F_EXCL)
+            master = attribute(_IFLA_MASTER, struct.pack("=I", socket.if_nametoindex("br0")))
+            requests.ask(rt.RTM_NEWLINK, _LINK.pack(0, 0, socket.if_nametoindex(port), 0, 0) + master)
+        self.write(name, f"net/ipv6/conf/{device}/accept_dad", "0")
+        self.switch(self.BRIDGE, port, up=True)
+        self.switch(name, device, up=True)
+
+    def unplug(self, name: str, device: str = "eth0") -> None:
+        """Delete a cable, both its devices."""
+        with self.asking(name) as requests:
+            requests.ask(rt.RTM_DELLINK, rt.old_link(socket.if_nametoindex(device)))
+
+    def switch(self, name: str, device: str, *, up: bool) -> None:
+        """Switch a device on or off; the bridge's port off is a pulled cable: no carrier at the other end."""
+        with self.asking(name) as requests:
+            requests.ask(rt.RTM_NEWLINK, rt.link_flags(socket.if_nametoindex(device), up=up))
+
+    def address(self, name: str, device: str, text: str, *, remove: bool = False) -> None:
+        """Give a device an address of its own, without an end and without our mark, or take one away."""
+        interface = ip_interface(text)
+        with self.asking(name) as requests:
+            index = socket.if_nametoindex(device)
+            if remove:
+                requests.ask(rt.RTM_DELADDR, rt.old_address(index, interface))
+                return
+            family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
+            body = _ADDRESS.pack(family, interface.network.prefixlen, 0, 0, index)
+            body += attribute(2, interface.packed) + attribute(1, interface.packed)
+            requests.ask(rt.RTM_NEWADDR, body, NLM_F_CREATE | NLM_F_REPLACE)
+
+    def write(self, name: str, setting: str, value: str) -> None:
+        """Set a sysctl of a namespace, as a path below /proc/sys: it is that of the thread that opens it."""
+        with self.entered(name):
+            Path("/proc/sys", setting).write_text(value)
+
+    def read(self, name: str, path: str) -> str:
+        """A file below /proc/net of a namespace: what the kernel says, not by netlink."""
+        with self.entered(name):
+            return Path("/proc/thread-self/net", path).read_text()
+
+    @contextlib.contextmanager
+    def entered(self, name: str) -> Iterator[None]:
+        """This thread in a namespace."""
+        _checked(_libc.setns(self._spaces[name], _CLONE_NEWNET), f"enter {name}")
+        try:
+            yield
+        finally:
+            _checked(_libc.setns(self._home, _CLONE_NEWNET), "come home")
+
+    @contextlib.contextmanager
+    def asking(self, name: str) -> Iterator[Requests]:
+        """This thread in a namespace, with a socket to its kernel."""
+        with self.entered(name), contextlib.closing(Requests()) as requests:
+            yield requests
+
+    def prefix(self, name: str) -> list[str]:
+        """The beginning of an argv that runs in a namespace; while this process lives."""
+        return ["nsenter", f"--net=/proc/{os.getpid()}/fd/{self._spaces[name]}", "--"]
+
+    def run(self, name: str, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """Run a program in a namespace to its end."""
+        argv = [*self.prefix(name), *argv]
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
+
+    def start(self, name: str, argv: Sequence[str]) -> subprocess.Popen[str]:
+        """Start a program in a namespace, with pipes; for the test to end."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen([*self.prefix(name), *argv], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+    def python(self, name: str, code: str) -> str:
+        """What a piece of Python writes in a namespace."""
+        done = self.run(name, [sys.executable, "-c", code])
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def close(self) -> None:
+        """Let the namespaces go; the kernel removes them with their last process and socket."""
+        for one in self._spaces.values():
+            os.close(one)
+        self._spaces.clear()
+        os.close(self._home)
+
+
+def _new_link(name: str, kind: str, data: bytes = b"") -> bytes:
+    info = attribute(_IFLA_INFO_KIND, kind.encode() + bytes(1)) + (attribute(_IFLA_INFO_DATA, data) if data else b"")
+    return (
+        _LINK.pack(0, 0, 0, 0, 0) + attribute(_IFLA_IFNAME, name.encode() + bytes(1)) + attribute(_IFLA_LINKINFO, info)
+    )

@@ -6,13 +6,13 @@ One caller at a time acts (the engine's lock sees to that); readings may be take
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import TypeAlias
 
 from syncsrv.clock import Clock
-from syncsrv.config.model import ManagerKind, OnChange, Service
+from syncsrv.config.model import ManagerKind, OnChange, RunOn, Service
 from syncsrv.errors import UsageError
 from syncsrv.services import decide
 from syncsrv.services.base import Action, ActionResult, Manager, Result, ServiceActionError, ServiceState, ServiceStatus
@@ -111,6 +111,38 @@ class Services:
                 can_reload=action is Action.RELOAD and self._can_reload(name),
                 carp_master=self._is_carp_master(),
             )
+            results.append(self._carry_out(choice, status, report))
+        return results
+
+    def astray(self, carp_master: bool, names: Collection[str] | None = None) -> list[str]:
+        """Which services with ``run_on: carp-master`` run and should not, or should and do not; in ``after:`` order.
+
+        Args:
+            carp_master: whether this node serves.
+            names: only these of them; default all.
+        """
+        following = [name for name, service in self._services.items() if service.run_on is RunOn.CARP_MASTER]
+        readings = self._reader.states([name for name in following if names is None or name in names])
+        return [
+            name
+            for name in ordered(self._services, readings)
+            if decide.follow(self._services[name], readings[name], carp_master=carp_master).ended
+            not in (Result.DONE, Result.SKIPPED)
+        ]
+
+    def follow(self, carp_master: bool, names: Collection[str], report: Report | None = None) -> list[ActionResult]:
+        """Start these services, for this node serves now, or stop them the other way round, for it does no more.
+
+        Args:
+            carp_master: whether it serves.
+            names: of services with ``run_on: carp-master``.
+            report: told of each result.
+        """
+        order = ordered(self._services, names)
+        results = []
+        for name in order if carp_master else reversed(order):
+            status = self._reader.state(name)
+            choice = decide.follow(self._services[name], status, carp_master=carp_master)
             results.append(self._carry_out(choice, status, report))
         return results
 

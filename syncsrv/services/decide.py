@@ -1,7 +1,8 @@
 """What is done to a service, and why: pure rules over one reading of it.
 
-Four occasions: a person asks by name, a person restarts all, a sync changed its configuration, a failed sync puts
-services back. A service that somebody stopped stays stopped; one that is bound elsewhere is never started here.
+Five occasions: a person asks by name, a person restarts all, a sync changed its configuration, a failed sync puts
+services back, the node begins or ceases to serve. A service that somebody stopped stays stopped, but for the last one;
+one that is bound elsewhere is never started here.
 """
 
 from __future__ import annotations
@@ -74,6 +75,15 @@ def asked(action: Action, service: Service, status: ServiceStatus, *, can_reload
 
 def _is_stopped(status: ServiceStatus) -> bool:
     return status.state in (ServiceState.STOPPED, ServiceState.MASKED)
+
+
+def follow(service: Service, status: ServiceStatus, *, carp_master: bool) -> Choice:
+    """The node begins or ceases to be MASTER, and the service is one that follows it (``run_on: carp-master``)."""
+    if carp_master:
+        return asked(Action.START, service, status, can_reload=False, carp_master=True)
+    if status.state in (ServiceState.MISSING, ServiceState.FAILED):  # neither runs
+        return _skip(Action.STOP, _word(status))
+    return asked(Action.STOP, service, status, can_reload=False, carp_master=False)
 
 
 def restart_all(service: Service, status: ServiceStatus, *, carp_master: bool) -> Choice:

@@ -38,6 +38,25 @@ def test_starts_go_in_order_and_stops_the_other_way_round() -> None:
     assert manager.calls == [("start", "db"), ("start", "web"), ("stop", "web"), ("stop", "db")]
 
 
+def test_those_that_follow_the_carp_master_go_in_order_and_the_others_are_left_alone() -> None:
+    services = {
+        "web": command(after=["db"], run_on="carp-master"),
+        "db": command(run_on="carp-master"),
+        "ssh": command(),
+        "old": command(run_on="never"),
+    }
+    manager = FakeManager({"web": Fake(), "db": Fake(), "ssh": Fake(), "old": running()})
+    control = controlled(manager, services)
+    assert control.astray(False) == []
+    assert control.astray(True) == ["db", "web"]
+    assert control.astray(True, ["web", "ssh"]) == ["web"]
+    assert words(control.follow(True, ["web", "db"])) == [("db", "start", "done"), ("web", "start", "done")]
+    assert control.astray(True) == []
+    assert control.astray(False) == ["db", "web"]
+    assert words(control.follow(False, ["web", "db"])) == [("web", "stop", "done"), ("db", "stop", "done")]
+    assert manager.calls == [("start", "db"), ("start", "web"), ("stop", "web"), ("stop", "db")]
+
+
 def test_one_that_fails_does_not_keep_the_others_from_their_turn() -> None:
     services = {"a": command(), "b": command(after=["a"])}
     manager = FakeManager({"a": Fake(fails=True), "b": Fake()})

@@ -145,3 +145,24 @@ def test_what_ran_as_carp_master_is_not_put_back_where_the_role_has_moved_on() -
         OnChange.RELOAD, MASTER, status(S.RUNNING), status(S.STOPPED), can_reload=True, carp_master=False
     )
     assert choice.ended is Result.SKIPPED
+
+
+@pytest.mark.parametrize(
+    "state, begins, ceases",
+    [
+        (S.RUNNING, (Action.START, Result.DONE), (Action.STOP, None)),
+        (S.STARTING, (Action.START, None), (Action.STOP, None)),
+        (S.STOPPED, (Action.START, None), (Action.STOP, Result.DONE)),
+        (S.FAILED, (Action.START, None), (Action.STOP, Result.SKIPPED)),
+        (S.MASKED, (Action.START, Result.FAILED), (Action.STOP, Result.DONE)),
+        (S.MISSING, (Action.START, Result.FAILED), (Action.STOP, Result.SKIPPED)),
+        (S.UNKNOWN, (Action.START, None), (Action.STOP, None)),
+    ],
+)
+def test_following_the_carp_master_in_every_state(
+    state: ServiceState, begins: tuple[Action, Result | None], ceases: tuple[Action, Result | None]
+) -> None:
+    for carp_master, expected in ((True, begins), (False, ceases)):
+        choice = decide.follow(MASTER, status(state, "why"), carp_master=carp_master)
+        assert (choice.action, choice.ended) == expected
+        assert choice.why or choice.ended is None

@@ -35,6 +35,7 @@ from syncsrv.control.sockets import local_process
 from syncsrv.control.verbs import VERBS, Door
 from syncsrv.core import schedules, upkeep
 from syncsrv.core.backup import applied_again, applied_by
+from syncsrv.core.carp.carp import Carp
 from syncsrv.core.devices import Devices, page_secret
 from syncsrv.core.following import believed
 from syncsrv.core.freshness import Freshness
@@ -158,6 +159,7 @@ class App:
             state=StateFile(node.state_dir / "sync.json"),
             recorder=recorder,
             engine=Engine(parts),
+            carp=Carp(lambda: self._live.config, clock),
             lag=Lag(store, history),
             jobs=Jobs(clock),
             link=self._ssh.peers,
@@ -187,6 +189,7 @@ class App:
         core.record(via="watch")
         core.history.catch_up()
         core.read_services()
+        core.carp.start()
         self._ssh.start(self._server, node.run_dir / "door.sock")
         self._server.serve_unix(node.run_dir / "core.sock", Door.LOCAL, mode=0o600)
         self._serve_web(node.run_dir / "web.sock")
@@ -194,6 +197,7 @@ class App:
         upkeep.begin(core, self._scan)
         schedules.put_in_force(core)
         core.timetable.start()
+        core.carp.tell_ready(True)
         log.info("node %s, %s: ready", node.node, node.role)
 
     def stop(self) -> None:
@@ -211,6 +215,7 @@ class App:
         self._ssh.close()
         self._watcher.close()
         core.timetable.stop()
+        core.carp.stop()
         core.history.close()
         core.store.close()
         self._lock.close()
@@ -268,6 +273,7 @@ class App:
         self._live.config = config
         self._live.cluster_problem = ""
         self._watch()
+        self.core.carp.put_in_force()
         self._guarded(lambda: schedules.put_in_force(self.core))
 
     def _take_effect(self, cluster: Cluster) -> None:
@@ -353,7 +359,8 @@ class App:
         return facts
 
     def _heard(self, peer: str, facts: Facts) -> None:
-        """A backup takes over its master's people when they changed."""
+        """Learn where a peer's advertisements come from; a backup takes over its master's people when they changed."""
+        self.core.carp.peer_told(peer, facts.sources)
         node = self._live.config.node
         if node.role is Role.MASTER or facts.role != Role.MASTER or node.users != "from-master":
             return

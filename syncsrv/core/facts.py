@@ -8,8 +8,8 @@ from syncsrv.apply.settle import KNOWN_GOOD
 from syncsrv.clock import rfc3339
 from syncsrv.config.model import Extra, Role, RunOn
 from syncsrv.control.shapes import Facts, FactsRequest, HeadInfo, LeftOutInfo, Pending, ServiceInfo, Status
-from syncsrv.control.shapes_failover import Demotion
 from syncsrv.core import status as statuses
+from syncsrv.core.carp.told import sources
 from syncsrv.core.parts import TAGS, Core
 from syncsrv.plan.tree import show_path
 from syncsrv.plan.verdict import Sentence, Situation
@@ -41,12 +41,15 @@ def facts(core: Core, request: FactsRequest) -> Facts:
         applied=applied,
         known_good=us.known_good,
         services=us.services,
-        vips=(),
-        demotion=Demotion(),
+        vips=us.vips,
+        demotion=us.demotion,
         pending=_behind(core, us.head.commit, request.applied) if us.head and us.role is Role.MASTER else None,
         people=core.people.digest() if us.role is Role.MASTER else "",
         last_tag=(us.last_tag or "") if us.role is Role.MASTER else "",
         tagged=_tagged(core, us.last_tag) if us.role is Role.MASTER else "",
+        failover=us.failover,
+        sources=sources(us.failover),
+        vip_sets=core.carp.sets(),
     )
 
 
@@ -78,6 +81,9 @@ def known(core: Core) -> statuses.Known:
         known_good=core.store.ref(KNOWN_GOOD),
         pending=_pending(core, head) if is_master and head else {},
         services=service_infos(core, core.live.readings),
+        vips=core.carp.vips(),
+        demotion=core.carp.demotion(),
+        failover=core.carp.info(),
         jobs=tuple(job.info() for job in core.jobs.recent()),
         left_out=left_out(core.live.left_out),
         notices=(*_notices(core), *(f"{bad.message}; {bad.remedy}" for bad in bad_tags)),
@@ -196,8 +202,9 @@ def _notices(core: Core) -> tuple[str, ...]:
     live = core.live
     said = [live.cluster_problem, live.reload_problem, core.watch_problem()]
     said += [*core.timetable.troubles(), *core.notices()]
-    if live.config.cluster.vips:
-        said.append("vips are configured, and this version does not serve them yet")
+    failover = core.carp.info()
+    if failover.configured and not failover.running:
+        said.append(f"whether this node serves its virtual addresses is unknown: {failover.why}")
     said += [
         f"{show_path(one.path)} is large for configuration ({one.size} bytes); it is in the history all the same"
         for one in live.large[:LARGE_NAMED]

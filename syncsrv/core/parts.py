@@ -18,6 +18,7 @@ from syncsrv.control.connection import Stream
 from syncsrv.control.dispatch import Caller
 from syncsrv.control.errors import Body
 from syncsrv.control.verbs import Door
+from syncsrv.core.carp.carp import Carp
 from syncsrv.core.jobs import Jobs
 from syncsrv.core.lag import Lag
 from syncsrv.core.peers import PeerBook
@@ -96,6 +97,7 @@ class Core:
     state: StateFile
     recorder: Recorder
     engine: Engine
+    carp: Carp
     lag: Lag
     jobs: Jobs
     link: PeerLink

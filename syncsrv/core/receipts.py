@@ -70,7 +70,7 @@ def _node(result: NodeResult) -> dict[str, object]:
     return {**asdict(result), "steps": [_step(step) for step in result.steps]}
 
 
-def act_receipt(core: Core, caller: Caller, kind: str, what: str) -> None:
+def act_receipt(core: Core, caller: Caller, kind: str, what: str, *, result: str = "done") -> None:
     """Append the record of something that is done at once, such as a change of users.
 
     Args:
@@ -78,6 +78,7 @@ def act_receipt(core: Core, caller: Caller, kind: str, what: str) -> None:
         caller: who asked.
         kind: the verb.
         what: in a sentence; never a password, a hash or a token.
+        result: done or failed.
 
     Raises:
         UnrecordedError: it is done, and no record of it could be written.
@@ -87,7 +88,7 @@ def act_receipt(core: Core, caller: Caller, kind: str, what: str) -> None:
         "requested_by": caller.label,
         "origin": caller.came_from,
         "at": rfc3339(core.clock.utc()),
-        "result": "done",
+        "result": result,
         "reason": what,
     }
     try:

@@ -6,7 +6,7 @@ Built from what is already known; it asks nobody and never waits (``status`` ans
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from syncsrv.clock import rfc3339
@@ -23,6 +23,7 @@ from syncsrv.control.shapes import (
     Status,
     SyncInfo,
 )
+from syncsrv.control.shapes_failover import Demotion, FailoverInfo, VipInfo
 from syncsrv.core.peers import Heard
 from syncsrv.plan.verdict import Sentence, Situation, Verdict, verdict, worst
 from syncsrv.version import __version__
@@ -52,6 +53,9 @@ class Known:
     jobs: tuple[JobInfo, ...]
     left_out: tuple[LeftOutInfo, ...]
     notices: tuple[str, ...]
+    vips: tuple[VipInfo, ...] = ()
+    demotion: Demotion = field(default_factory=Demotion)
+    failover: FailoverInfo = field(default_factory=FailoverInfo)
 
 
 def of_peer(name: str, heard: Heard, us: Known, now: float) -> tuple[Situation, Verdict]:
@@ -125,9 +129,13 @@ def build(us: Known, book: Mapping[str, Heard], now: float) -> Status:
         sync=_sync(us, own, book),
         peers=peers,
         services=us.services,
+        vips=us.vips,
+        demotion=us.demotion,
+        maintenance=us.failover.maintenance,
         jobs=us.jobs,
         left_out=us.left_out,
         notices=(*us.notices, *_no_master(us, book)),
+        failover=us.failover,
     )
 
 
@@ -196,11 +204,17 @@ def _peer(heard: Heard, situation: Situation, found: Verdict) -> PeerInfo:
         drift=paths_of(facts.situation),
         known_good=facts.known_good,
         services=facts.services,
-        vips=facts.vips,
+        vips=tuple(replace(one, age_s=_older(one.age_s, situation.age_s)) for one in facts.vips),
         demotion=facts.demotion,
+        failover=replace(facts.failover, age_s=_older(facts.failover.age_s, situation.age_s)),
         areas=facts.areas,
         lacks=situation.pending,
     )
+
+
+def _older(age_s: float | None, since_s: float | None) -> float | None:
+    """The age of a reading that a peer told when it was ``age_s`` old."""
+    return None if age_s is None or since_s is None else round(age_s + since_s, 1)
 
 
 def paths_of(situation: Situation) -> tuple[str, ...]:

@@ -1,0 +1,294 @@
+"""``syncsrv vip ACTION``: what an operator orders of failover, and what really came of it (DESIGN 3.3).
+
+The order is on the disk before the process carp hears of it. Then its reports are watched, and the peers are asked now,
+until it is known who serves each VIP that was given away; where nobody took one, the reply says why that may be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from syncsrv.control.dispatch import Caller
+from syncsrv.control.shapes_failover import ACTIONS, VipReply, VipRequest
+from syncsrv.core.carp import why
+from syncsrv.core.carp.carp import Told
+from syncsrv.core.carp.intents import check_name, check_weight, with_demotion
+from syncsrv.core.carp.link import Reading
+from syncsrv.core.parts import Core
+from syncsrv.core.receipts import UnrecordedError, act_receipt
+from syncsrv.errors import SyncsrvError, UsageError
+from syncsrv.failover import outcome as outcomes
+from syncsrv.failover.intent import Intent
+from syncsrv.failover.messages import Report
+from syncsrv.failover.outcome import Outcome, together
+from syncsrv.plan.words import listed
+
+TAKE_BACK_S = 2.0
+"""For this node to become MASTER again where it may: less than most operators wait, more than a handover takes."""
+
+
+class NotServingError(SyncsrvError):
+    """This node is MASTER of nothing that it could give away."""
+
+    code = "not-serving"
+
+
+@dataclass(slots=True)
+class _Order:
+    """One action under way."""
+
+    core: Core
+    steps: list[str] = field(default_factory=list)
+
+    def give(self, change: Callable[[Intent], Intent]) -> Told:
+        """Write an order down, and tell the process carp.
+
+        Raises:
+            NoSpaceError, UnwritableError: nothing has changed.
+        """
+        told = self.core.carp.order(change)
+        self.steps.append("the order is written down")
+        self.steps.append("the carp process took it" if told.report is not None else f"not taken yet: {told.why}")
+        return told
+
+
+def vip(core: Core, request: VipRequest, caller: Caller) -> VipReply:
+    """Do what is asked, wait until its outcome is known, and record it.
+
+    Raises:
+        UsageError: the action, name or weight makes no sense.
+        NotServingError: a switchover of what this node does not serve.
+        NoSpaceError, UnwritableError: the order could not be written down; nothing has changed.
+    """
+    if request.action not in _DO:
+        raise UsageError(f"cannot do {request.action!r} with VIPs", f"it is one of {', '.join(ACTIONS)}")
+    with core.carp.acting:
+        order = _Order(core)
+        reply = _DO[request.action](order, request)
+    reply = replace(reply, steps=tuple(order.steps))
+    if request.action == "commit":
+        return reply
+    result = "done" if reply.done else "failed"
+    try:
+        act_receipt(core, caller, "vip", f"{_called(request)}: {reply.text}", result=result)
+    except UnrecordedError as error:
+        return replace(reply, text=f"{reply.text}; and it is not recorded: {error.message}", remedy=error.remedy)
+    return reply
+
+
+def _called(request: VipRequest) -> str:
+    words = [request.action.replace("-", " "), request.reason, str(request.weight or "")]
+    return " ".join(word for word in words if word)
+
+
+# -- what gives away
+
+
+def _maintenance_on(order: _Order, _: VipRequest) -> VipReply:
+    return _give(order, lambda intent: replace(intent, maintenance=True), "maintenance is on")
+
+
+def _disable(order: _Order, _: VipRequest) -> VipReply:
+    return _give(order, lambda intent: replace(intent, disabled=True), "failover is disabled on this node")
+
+
+def _give(order: _Order, change: Callable[[Intent], Intent], what: str) -> VipReply:
+    """Order something for which a peer has to serve, and see whether one does."""
+    carp = order.core.carp
+    before = carp.reading.now
+    given = outcomes.served(before) if before is not None else ()
+    told = order.give(change)
+    if told.report is None:
+        return _untold(order, told, what)
+    if not given:
+        return VipReply(True, f"{what}; this node served nothing{_others(told.report)}")
+    found = _await(order, given, told.report)
+    text = f"{what}; {outcomes.told(found)}"
+    if not (found.kept or found.waiting):
+        return VipReply(True, text, taken_by=found.taken)
+    causes = why.not_taken(order.core, (*found.kept, *found.waiting))
+    taken = {key: found.taken.get(key, "") for key in given}
+    return VipReply(False, f"{text}: {causes.reason}", f"{causes.remedy}; {_STILL[what]}", taken)
+
+
+_STILL = {
+    "maintenance is on": "maintenance stays on: a peer takes over once one can; `syncsrv vip maintenance off` ends it",
+    "failover is disabled on this node": "`syncsrv vip enable` lets this node serve again",
+}
+
+
+def _untold(order: _Order, told: Told, what: str) -> VipReply:
+    """It is on the disk, and that is all: a node on which nothing runs has nothing to give away."""
+    if not order.core.carp.settings.vips:
+        return VipReply(True, f"{what}; no vips are configured, so it counts from when there are some")
+    later = "it is written down and counts from when the carp process runs again"
+    if told.absent:
+        return VipReply(True, f"{what}: {later}; now it does not run, and this node serves nothing", told.why)
+    return VipReply(False, f"{what}: {later}; whether this node still serves is unknown: {told.why}", _LOOK)
+
+
+_LOOK = "look at the log of carp; `syncsrv vip` on a peer shows what that one serves"
+
+
+def _others(report: Report) -> str:
+    found: dict[str, list[str]] = {}
+    for one in report.vips:
+        who = one.master_peer or one.master_source
+        if who:
+            found.setdefault(who, []).append(outcomes.key_of(one))
+    return "".join(f"; {who} serves {together(keys)}" for who, keys in found.items())
+
+
+def _await(order: _Order, given: tuple[str, ...], first: Report) -> Outcome:
+    """Watch the reports until nothing is open, and let the peers confirm what they say of themselves."""
+
+    def latest(reading: Reading) -> Report:
+        report = reading.now
+        newer = report is not None and (report.pid != first.pid or report.seq >= first.seq)
+        return report if report is not None and newer else first
+
+    reading = order.core.carp.wait(lambda one: not outcomes.outcome(given, latest(one)).waiting, outcomes.WAIT_S)
+    found = outcomes.outcome(given, latest(reading))
+    says = why.ask_peers(order.core)
+    names = order.core.carp.nodes()
+    taken = {key: names.get(who, who) for key, who in found.taken.items()}
+    for name, facts in says.items():
+        serves = [one.key for one in facts.vips if one.state == "MASTER" and one.key in given]
+        order.steps.append(f"{name} says that it is MASTER of {together(serves) if serves else 'none of them'}")
+        taken |= {key: name for key in serves if key in found.waiting}
+    waiting = tuple(key for key in found.waiting if key not in taken)
+    return Outcome(taken, found.kept, waiting)
+
+
+def _switchover(order: _Order, request: VipRequest) -> VipReply:
+    carp = order.core.carp
+    if not carp.settings.vips:
+        raise UsageError("cannot switch over: no vips are configured", "write `vips:` into cluster.yaml")
+    report = carp.reading.now
+    if report is None:
+        raise NotServingError(f"cannot switch over: {carp.reading.why}", carp.reading.remedy)
+    if not outcomes.served(report):
+        if carp.intent.switchover:
+            return _take_back(order)
+        who = _others(report).removeprefix("; ")
+        remedy = "run it on the node that does" if who else "`syncsrv vip` says why nobody is heard"
+        said = f"; {who}" if who else ", and no other MASTER is heard"
+        raise NotServingError(f"cannot switch over: {carp.settings.node} is MASTER of nothing{said}", remedy)
+    return _give_once(order, outcomes.served(report))
+
+
+def _give_once(order: _Order, given: tuple[str, ...]) -> VipReply:
+    """A handover that did not happen is taken back whole: nobody wants half of it, or a demotion that stays."""
+    told = order.give(lambda intent: replace(intent, switchover=True))
+    if told.report is None:
+        order.give(lambda intent: replace(intent, switchover=False))
+        return VipReply(False, f"nothing was switched over: {told.why}", _LOOK, dict.fromkeys(given, ""))
+    found = _await(order, given, told.report)
+    if not (found.kept or found.waiting):
+        text = f"{outcomes.told(found)}; this node takes them again when that one fails, or by `syncsrv vip switchover`"
+        return VipReply(True, text, taken_by=found.taken)
+    causes = why.not_taken(order.core, (*found.kept, *found.waiting))
+    order.give(lambda intent: replace(intent, switchover=False))
+    order.steps.append("the switchover is taken back")
+    taken = {key: found.taken.get(key, "") for key in given}
+    text = f"the switchover did not happen and is taken back: {outcomes.told(found)}: {causes.reason}"
+    return VipReply(False, text, causes.remedy, taken)
+
+
+def _take_back(order: _Order) -> VipReply:
+    """This node gave them away by a switchover: it may serve again."""
+    told = order.give(lambda intent: replace(intent, switchover=False))
+    if told.report is None:
+        return _untold(order, told, "the switchover is taken back")
+    return VipReply(True, f"the switchover is taken back; {_standing(order, told.report)}")
+
+
+# -- what lets this node serve again
+
+
+def _maintenance_off(order: _Order, _: VipRequest) -> VipReply:
+    return _again(order, lambda intent: replace(intent, maintenance=False), "maintenance is off")
+
+
+def _enable(order: _Order, _: VipRequest) -> VipReply:
+    return _again(order, lambda intent: replace(intent, disabled=False), "failover is enabled on this node")
+
+
+def _again(order: _Order, change: Callable[[Intent], Intent], what: str) -> VipReply:
+    told = order.give(change)
+    if told.report is None:
+        return _untold(order, told, what)
+    return VipReply(True, f"{what}; {_standing(order, told.report)}")
+
+
+def _standing(order: _Order, first: Report) -> str:
+    """Who serves a moment later, and what else keeps this node from it."""
+
+    def all_served(report: Report | None) -> bool:
+        return report is not None and len(outcomes.served(report)) == len(report.vips)
+
+    carp = order.core.carp
+    wait_s = TAKE_BACK_S if carp.settings.preempt == "always" else 0.0
+    report = first
+    if not all_served(first):
+        report = carp.wait(lambda one: all_served(one.now), wait_s).now or first
+    served = outcomes.served(report)
+    if served:
+        return f"this node serves {together(served)}{_others(report)}"
+    reasons = [f"{name} {weight}" for name, weight in report.demotion_reasons.items()]
+    kept = f"; this node is still demoted: {listed(reasons)}" if reasons else ""
+    waits = "" if carp.settings.preempt == "always" else "; it takes nothing back from a peer that is well (`carp:`)"
+    return f"this node serves nothing yet{_others(report)}{kept}{waits if not kept else ''}"
+
+
+# -- demotions
+
+
+def _demote(order: _Order, request: VipRequest) -> VipReply:
+    check_name(request.reason)
+    check_weight(request.weight)
+    told = order.give(lambda intent: with_demotion(intent, request.reason, request.weight))
+    what = f"demoted by {request.weight} for {request.reason}"
+    if told.report is None:
+        return _untold(order, told, what)
+    return VipReply(True, f"{what}; {_rank(told.report)}")
+
+
+def _promote(order: _Order, request: VipRequest) -> VipReply:
+    check_name(request.reason)
+    known = order.core.carp.intent.demotions
+    if request.reason not in known:
+        raise UsageError(
+            f"cannot promote {request.reason}: this node is not demoted for that",
+            f"it is demoted for {listed(known)}" if known else "no operator has demoted it",
+        )
+    told = order.give(lambda intent: with_demotion(intent, request.reason, None))
+    what = f"the demotion {request.reason} is gone"
+    if told.report is None:
+        return _untold(order, told, what)
+    return VipReply(True, f"{what}; {_rank(told.report)}")
+
+
+def _rank(report: Report) -> str:
+    reasons = [f"{name} {weight}" for name, weight in report.demotion_reasons.items()]
+    return f"the demotion is {report.demotion_total} now" + (f" ({listed(reasons)})" if reasons else "")
+
+
+# -- changes of a VIP's addresses or password
+
+
+def _commit(order: _Order, request: VipRequest) -> VipReply:
+    return VipReply(True, "nothing is pending: no VIP's addresses or password wait for a peer")
+
+
+_DO: Mapping[str, Callable[[_Order, VipRequest], VipReply]] = {
+    "maintenance-on": _maintenance_on,
+    "maintenance-off": _maintenance_off,
+    "disable": _disable,
+    "enable": _enable,
+    "demote": _demote,
+    "promote": _promote,
+    "switchover": _switchover,
+    "commit": _commit,
+}

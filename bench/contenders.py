@@ -46,7 +46,7 @@ def syncsrv(interval_s: float, *, prefix: tuple[str, ...] = (), both_families: b
         peers = {node.name: (node.address, node.address6) for node in lab.nodes.values()}
         group = Group(addresses=addresses, advbase=advbase, own_peers=peers)
         advskew = skews[name != "a"]
-        return Ours(lab[name].net.path, home, group.settings(name, home / "run", advskew), prefix=prefix)
+        return Ours(lab[name].path, home, group.settings(name, home / "run", advskew), prefix=prefix)
 
     def settled(lab: Lab, name: str, speaker: Speaker) -> bool:
         assert isinstance(speaker, Ours)
@@ -60,7 +60,7 @@ def ucarp(root: TestRoot) -> Contender:
 
     def start(lab: Lab, name: str, home: Path) -> Ucarp:
         node = lab[name]
-        return Ucarp(root, node.net.path, node.address, CIDR, home, advskew={"a": 0, "b": 100}[name])
+        return Ucarp(root, node.path, node.address, CIDR, home, advskew={"a": 0, "b": 100}[name])
 
     def settled(lab: Lab, name: str, speaker: Speaker) -> bool:
         assert isinstance(speaker, Ucarp)
@@ -73,7 +73,7 @@ def keepalived(root: TestRoot, interval_s: float) -> Contender:
     """A real keepalived, VRRPv3."""
 
     def start(lab: Lab, name: str, home: Path) -> Keepalived:
-        return Keepalived(root, lab[name].net.path, CIDR, home, priority=PRIORITIES[name], interval_s=interval_s)
+        return Keepalived(root, lab[name].path, CIDR, home, priority=PRIORITIES[name], interval_s=interval_s)
 
     def settled(lab: Lab, name: str, speaker: Speaker) -> bool:
         assert isinstance(speaker, Keepalived)

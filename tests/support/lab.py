@@ -8,21 +8,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tests.support.netns import Namespace, bridge, namespace, veth
+from tests.support import netns
+from tests.support.testroot import ensure
 
 DEVICE = "eth0"
 VIP = "10.99.0.100"
 VIP6 = "fd99::100"
+SBIN = "/usr/sbin:/sbin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,29 +34,48 @@ class Node:
 
     Attributes:
         name: also that of its port on the bridge.
-        net: its network.
         address: its own IPv4 address; address6 its IPv6 one.
     """
 
     name: str
-    net: Namespace
+    spaces: netns.Lab
     address: str
     address6: str
+
+    @property
+    def path(self) -> str:
+        """Its network namespace, for other programs."""
+        return self.spaces.path(self.name)
+
+    def run(self, program: str, *arguments: str) -> str:
+        """Run a program of iproute2 or nftables in its network to its end; what it printed.
+
+        Raises:
+            AssertionError: it failed; with all that it said.
+        """
+        done = self.spaces.run(self.name, [*command(program), *arguments])
+        assert done.returncode == 0, f"{program} {arguments}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def ip(self, words: str) -> str:
+        """``ip`` with these words."""
+        return self.run("ip", *words.split())
+
+    def addresses(self) -> set[str]:
+        """All that are on its devices now."""
+        devices = json.loads(self.run("ip", "-json", "addr", "show"))
+        return {one["local"] for device in devices for one in device.get("addr_info", ())}
 
     def holds(self, address: str = VIP) -> bool:
         """Whether this address is on one of its devices now."""
         return address in self.addresses()
 
-    def addresses(self) -> set[str]:
-        """All that are on its devices now."""
-        return {one["local"] for device in self.net.json("addr show") for one in device.get("addr_info", ())}
-
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """The machines; `client` is the one that only asks."""
+    """The machines; ``client`` is the one that only asks."""
 
-    switch: Namespace
+    spaces: netns.Lab
     client: Node
     nodes: dict[str, Node]
 
@@ -62,27 +84,29 @@ class Lab:
 
     def pull(self, name: str) -> None:
         """Pull the cable: the node sees that its device has no carrier."""
-        self.switch.ip(f"link set dev {name} down")
+        self.spaces.switch(netns.Lab.BRIDGE, name, up=False)
 
     def plug(self, name: str) -> None:
         """Put the cable in again."""
-        self.switch.ip(f"link set dev {name} up")
+        self.spaces.switch(netns.Lab.BRIDGE, name, up=True)
 
     def cut(self, name: str) -> None:
         """Let nothing through from now on, either way; the node's carrier stays."""
-        self.switch.run("bridge", "link", "set", "dev", name, "state", "0")
+        self._port_state(name, "0")
 
     def mend(self, name: str) -> None:
         """Let everything through again."""
-        self.switch.run("bridge", "link", "set", "dev", name, "state", "3")
+        self._port_state(name, "3")
 
-    def connect(self, node: Node) -> None:
-        """Give a node its device, with its addresses, and plug it in."""
-        veth(node.net, DEVICE, self.switch, node.name)
-        self.switch.ip(f"link set dev {node.name} master br0 up")
-        node.net.ip(f"addr add {node.address}/24 dev {DEVICE}")
-        node.net.ip(f"addr add {node.address6}/64 dev {DEVICE} nodad")
-        node.net.ip(f"link set dev {DEVICE} up")
+    def _port_state(self, name: str, state: str) -> None:
+        words = [*command("bridge"), "link", "set", "dev", name, "state", state]
+        done = self.spaces.run(netns.Lab.BRIDGE, words)
+        assert done.returncode == 0, done.stderr
+
+    def give(self, node: Node) -> None:
+        """Give a node its own addresses."""
+        self.spaces.address(node.name, DEVICE, f"{node.address}/24")
+        self.spaces.address(node.name, DEVICE, f"{node.address6}/64")
 
     def holders(self, address: str = VIP) -> set[str]:
         """Which nodes have this address now."""
@@ -92,25 +116,30 @@ class Lab:
 @contextmanager
 def lab(names: Sequence[str] = ("a", "b")) -> Iterator[Lab]:
     """The client is .10, the nodes are .1, .2 and so on, of 10.99.0.0/24 and fd99::/64; what runs there is killed."""
-    with ExitStack() as stack:
-        switch = stack.enter_context(namespace())
-        bridge(switch)
-        hosts = {"client": 10} | {name: number for number, name in enumerate(names, 1)}
-        made = {}
-        for name, number in hosts.items():
-            net = stack.enter_context(namespace())
-            made[name] = Node(name, net, f"10.99.0.{number}", f"fd99::{number:x}")
-            stack.callback(kill_all, net)
+    hosts = {"client": 10} | {name: number for number, name in enumerate(names, 1)}
+    spaces = netns.Lab(*hosts)
+    try:
+        made = {name: Node(name, spaces, f"10.99.0.{number}", f"fd99::{number:x}") for name, number in hosts.items()}
         client = made.pop("client")
-        found = Lab(switch, client, made)
+        found = Lab(spaces, client, made)
         for node in (client, *made.values()):
-            found.connect(node)
+            found.give(node)
         yield found
+    finally:
+        for name in hosts:
+            kill_all(spaces, name)
+        spaces.close()
 
 
-def kill_all(net: Namespace) -> None:
-    """Kill every process of a namespace; nobody restarts another then, for all die at once or are looked for again."""
-    while pids := net.pids():
+def command(program: str) -> list[str]:
+    """How a program of iproute2 or nftables is run here: this machine's, or the test root's where it has none."""
+    found = shutil.which(program) or shutil.which(program, path=SBIN)
+    return [found] if found is not None else ensure().outside(f"usr/sbin/{program}")
+
+
+def kill_all(spaces: netns.Lab, name: str) -> None:
+    """Kill every process of a namespace, and those that they start meanwhile."""
+    while pids := spaces.pids(name):
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -166,9 +195,9 @@ class Prober:
 
     def __init__(self, lab: Lab, address: str = VIP, interval_s: float = 0.001) -> None:
         program = Path(__file__).with_name("prober.py")
-        nodes = [f"{name}={node.net.path}" for name, node in lab.nodes.items()]
+        nodes = [f"{name}={node.path}" for name, node in lab.nodes.items()]
         self._process = subprocess.Popen(
-            [sys.executable, "-Es", program, lab.client.net.path, address, str(interval_s), *nodes],
+            [sys.executable, "-Es", program, lab.client.path, address, str(interval_s), *nodes],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

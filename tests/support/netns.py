@@ -164,9 +164,22 @@ class Lab:
         with self.entered(name), contextlib.closing(Requests()) as requests:
             yield requests
 
+    def path(self, name: str) -> str:
+        """A namespace's name for other programs, while this process lives."""
+        return f"/proc/{os.getpid()}/fd/{self._spaces[name]}"
+
     def prefix(self, name: str) -> list[str]:
         """The beginning of an argv that runs in a namespace; while this process lives."""
-        return ["nsenter", f"--net=/proc/{os.getpid()}/fd/{self._spaces[name]}", "--"]
+        return ["nsenter", f"--net={self.path(name)}", "--"]
+
+    def pids(self, name: str) -> list[int]:
+        """The processes in a namespace, whoever started them."""
+        wanted, found = os.fstat(self._spaces[name]).st_ino, []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                if entry.name.isdecimal() and (entry / "ns/net").stat().st_ino == wanted:
+                    found.append(int(entry.name))
+        return found
 
     def run(self, name: str, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """Run a program in a namespace to its end."""

@@ -23,7 +23,7 @@ from typing import ClassVar
 
 PACKAGES = (
     *("git", "nftables", "nginx-light", "openssh-client", "openssh-server", "rsync", "unbound"),
-    *("iproute2", "iputils-arping", "keepalived", "tcpdump", "ucarp"),
+    *("iproute2", "iputils-arping", "keepalived", "libfaketime", "tcpdump", "ucarp"),
 )
 SUITE = "bookworm"
 MIRROR = "http://deb.debian.org/debian"

@@ -6,6 +6,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 import pytest
 
@@ -39,7 +40,8 @@ class Packets:
         kinds = (self._whole, self._changed, self._changed_fittingly, self._cut, self._longer, self._random)
         while True:
             ttl = dice.choice((255, 255, 255, 254, None))
-            yield Frame(dice.choice(kinds)(), dice.choice(self._sources), ttl)
+            forged = ip_address(dice.getrandbits(dice.choice((32, 128))))
+            yield Frame(dice.choice(kinds)(), dice.choice((*self._sources, forged)), ttl)
 
     def _whole(self) -> bytes:
         return self._dice.choice(self._valid)
@@ -106,7 +108,8 @@ def check_genuine(frame: Frame, outcome: Accepted) -> None:
 def check_bounded(device: Device) -> None:
     memory = device.memory
     for speakers in (memory.vrrp, memory.foreign, memory.refused):
-        assert 0 < len(speakers.since(0.0)) <= SPEAKERS_KEPT
+        assert len(speakers.since(0.0)) <= SPEAKERS_KEPT
+    assert len(memory.foreign.since(0.0)) == SPEAKERS_KEPT, "many more were forged"
     assert set(memory._by_vhid) == set(device.context.groups)
     assert len(memory._sent[1]) == SENT_KEPT
     assert len(memory._last) <= len(device.context.groups) * len(device.context.peers)

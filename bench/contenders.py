@@ -43,8 +43,7 @@ def syncsrv(interval_s: float, *, prefix: tuple[str, ...] = (), both_families: b
 
     def start(lab: Lab, name: str, home: Path) -> Ours:
         addresses = (CIDR, f"{VIP6}/64") if both_families else (CIDR,)
-        peers = {node.name: (node.address, node.address6) for node in lab.nodes.values()}
-        group = Group(addresses=addresses, advbase=advbase, own_peers=peers)
+        group = Group(addresses=addresses, advbase=advbase, own_peers=lab.sources())
         advskew = skews[name != "a"]
         return Ours(lab[name].path, home, group.settings(name, home / "run", advskew), prefix=prefix)
 

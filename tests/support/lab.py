@@ -61,9 +61,9 @@ class Node:
         """``ip`` with these words."""
         return self.run("ip", *words.split())
 
-    def addresses(self) -> set[str]:
-        """All that are on its devices now."""
-        devices = json.loads(self.run("ip", "-json", "addr", "show"))
+    def addresses(self, device: str = "") -> set[str]:
+        """All that are on its devices now, or on one of them."""
+        devices = json.loads(self.run("ip", "-json", "addr", "show", *([device] if device else [])))
         return {one["local"] for device in devices for one in device.get("addr_info", ())}
 
     def holds(self, address: str = VIP) -> bool:
@@ -102,6 +102,10 @@ class Lab:
         words = [*command("bridge"), "link", "set", "dev", name, "state", state]
         done = self.spaces.run(netns.Lab.BRIDGE, words)
         assert done.returncode == 0, done.stderr
+
+    def sources(self) -> dict[str, tuple[str, ...]]:
+        """Where each node's packets may come from, link-local addresses too: what nodes tell each other over SSH."""
+        return {name: tuple(sorted(node.addresses(DEVICE) - {VIP, VIP6})) for name, node in self.nodes.items()}
 
     def give(self, node: Node) -> None:
         """Give a node its own addresses."""

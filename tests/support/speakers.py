@@ -248,7 +248,7 @@ def write_private(path: Path, data: bytes) -> None:
 
 def carp_argv(home: Path) -> list[str]:
     """How the process is started."""
-    return [sys.executable, "-Es", "-m", "syncsrv", "--config", str(home / "cluster.yaml"), "carp"]
+    return [sys.executable, "-Es", "-m", "syncsrv.failover.guardian", "--state-dir", str(home), "carp"]
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -90,7 +90,8 @@ class DeviceReport:
         sources: its own addresses, from which adverts can go: no VIP among them.
         drops: received and not used, by reason; ``received`` is ``accepted`` and all of these.
         vrrp_ids: ids of VRRP routers heard there; they share their number space with vhids.
-        foreign: sources of CARP adverts of which we know no peer.
+        foreign: who sent CARP adverts there lately and is none of our nodes, with the vhid, be it ours or not:
+            ``192.0.2.9 vhid 7``.
         badauth: sources whose digest is of another VIP set or password, with the vhid: ``192.0.2.2 vhid 1``.
     """
 

@@ -81,6 +81,13 @@ class Addresses(Protocol):
             OSError: the kernel refused.
         """
 
+    def sweep(self, device: str, keep: Iterable[Interface]) -> frozenset[Interface]:
+        """Remove what is ours on a device and not to be kept; what was removed.
+
+        Raises:
+            OSError: the kernel refused one; the others are gone.
+        """
+
 
 class Announcer(Protocol):
     """Tells neighbours which machine an address is on now, and asks whether another one answers for it."""

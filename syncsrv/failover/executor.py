@@ -1,0 +1,108 @@
+"""Executes the will of an agent that died: its farewells, then its addresses; by sockets that are open before."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import select
+from collections.abc import Mapping, Sequence
+
+from syncsrv.carp.auth import VipSet, digest
+from syncsrv.carp.packet import FAREWELL, Advert, encode
+from syncsrv.carp.timing import FAREWELL_GAP_S, FAREWELLS
+from syncsrv.clock import Clock
+from syncsrv.failover.addresses import KernelAddresses
+from syncsrv.failover.counting import Counter
+from syncsrv.failover.rawsock import RawWire
+from syncsrv.failover.served import devices_of, vip_set
+from syncsrv.failover.settings import SetSettings, Settings
+from syncsrv.failover.will import Parting, Will
+
+log = logging.getLogger(__name__)
+
+
+class Executor:
+    """The guardian's hands.
+
+    Args:
+        clock: monotonic.
+        base: of the counters; see ``counting``.
+
+    Raises:
+        OSError: the kernel does not let itself be asked.
+    """
+
+    def __init__(self, clock: Clock, base: int) -> None:
+        self._addresses = KernelAddresses()
+        self._wires: dict[str, RawWire] = {}
+        self._sets: dict[tuple[str, int], VipSet] = {}
+        self._counter = Counter(clock, base)
+
+    def sweep(self, found: Settings) -> None:
+        """Remove what an earlier process left behind: it is nobody's, until an agent becomes MASTER."""
+        for device in devices_of(found):
+            ours = [ipaddress.ip_interface(one) for vip in found.vips if vip.device == device for one in vip.addresses]
+            try:
+                there = self._addresses.held(device)
+                self._addresses.sweep(device, ())
+                self._addresses.release(device, ours)
+            except OSError as error:
+                log.warning("%s", error)
+            else:
+                if there:
+                    log.warning("removed from %s what was left there: %s", device, ", ".join(sorted(map(str, there))))
+
+    def prepare(self, will: Will) -> None:
+        """Open and work out now what its execution will need."""
+        wanted = {parting.device for parting in will.partings}
+        for device in set(self._wires) - wanted:
+            self._wires.pop(device).close()
+        for device in wanted - set(self._wires):
+            self._wires[device] = RawWire(device)
+        for parting in will.partings:
+            self._sets[parting.device, parting.vhid] = vip_set(
+                parting.vhid, SetSettings(parting.addresses, parting.password)
+            )
+
+    def execute(self, will: Will) -> str:
+        """Say farewell for what was MASTER, take all addresses away, and say it again.
+
+        Returns:
+            What was done, for people; empty where there was nothing to do.
+        """
+        self._farewell(will.partings)
+        removed = self._remove(will.held)
+        for _ in range(FAREWELLS - 1 if will.partings else 0):
+            select.select([], [], [], FAREWELL_GAP_S)  # a farewell can be lost; nothing else is to be done meanwhile
+            self._farewell(will.partings)
+        done = [f"said farewell for vhid {parting.vhid} on {parting.device}" for parting in will.partings]
+        return ", ".join(done + [f"removed {address} from {device}" for device, address in removed])
+
+    def close(self) -> None:
+        """Give the sockets back."""
+        for wire in self._wires.values():
+            wire.close()
+        self._addresses.close()
+
+    def _farewell(self, partings: Sequence[Parting]) -> None:
+        for parting in partings:
+            counter = self._counter.next()
+            signed = digest(self._sets[parting.device, parting.vhid], counter)
+            data = encode(Advert(parting.vhid, FAREWELL, FAREWELL, 0, counter, signed))
+            sources = [ipaddress.ip_address(one) for one in parting.sources]
+            try:
+                self._wires[parting.device].send(data, sources, [ipaddress.ip_address(one) for one in parting.unicast])
+            except OSError as error:
+                log.warning("vhid %d on %s: its farewell did not go out: %s", parting.vhid, parting.device, error)
+
+    def _remove(self, held: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+        removed = []
+        for device, written in held.items():
+            interfaces = [ipaddress.ip_interface(one) for one in written]
+            there = {one.interface for one in self._addresses.links.assigned(device)}
+            try:
+                self._addresses.release(device, interfaces)
+                removed += [(device, str(one)) for one in interfaces if one in there]
+            except OSError as error:
+                log.error("%s; the kernel removes it when its lifetime ends", error)
+        return removed

@@ -1,0 +1,236 @@
+"""Carries out what the state machine wants: addresses, adverts, announcements, probes; and keeps addresses where they
+belong against whoever removes or adds them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+
+from syncsrv.carp.effects import (
+    Advertise,
+    Announce,
+    Changed,
+    Effect,
+    Farewell,
+    Forget,
+    Hold,
+    Key,
+    Note,
+    Probe,
+    Release,
+    State,
+)
+from syncsrv.carp.events import SendResult
+from syncsrv.carp.packet import FAREWELL, Advert, encode
+from syncsrv.clock import Clock
+from syncsrv.errors import SyncsrvError
+from syncsrv.failover.counting import Counter
+from syncsrv.failover.devices import Device
+from syncsrv.failover.ports import Addresses, Announcer, Interface
+from syncsrv.failover.served import Served
+from syncsrv.failover.will import PATIENCE_LEAST_S, PATIENCE_S, Parting, Will
+
+log = logging.getLogger(__name__)
+
+SEEN_S = 0.3
+"""Until the kernel has reported all addresses that were added: those of IPv6 come from a work queue of it."""
+
+
+class Hands:
+    """Does effects on the system.
+
+    Args:
+        addresses: of the devices.
+        announcer: to neighbours.
+        counter: of adverts.
+        leave: has the guardian keep a will, before an address is held and after it is given back.
+        clock: monotonic.
+    """
+
+    def __init__(
+        self,
+        addresses: Addresses,
+        announcer: Announcer,
+        counter: Counter,
+        leave: Callable[[Will], None],
+        clock: Clock,
+    ) -> None:
+        self._clock = clock
+        self._added_at: dict[Key, float] = {}
+        self._addresses = addresses
+        self._announcer = announcer
+        self._counter = counter
+        self._leave = leave
+        self.served: dict[Key, Served] = {}
+        """What is configured, and what is not any more but still hands over."""
+        self.devices: dict[str, Device] = {}
+        self.holding: dict[Key, tuple[Interface, ...]] = {}
+        """What each MASTER's device is to have."""
+        self.conflicts: dict[Key, dict[str, str]] = {}
+        """By vhid: what the last probe found, by address."""
+        self.troubles: dict[str, str] = {}
+        """What the system refuses, by what was tried."""
+
+    def configure(self, served: Mapping[Key, Served]) -> None:
+        """Work with these. A MASTER's new addresses come before its old ones go; a removed one stays until Forget."""
+        self.served = {**self.served, **served}
+        for key in [key for key in self.holding if self.served[key].interfaces != self.holding[key]]:
+            before, self.holding[key] = self.holding[key], self.served[key].interfaces
+            self._bequeath()
+            self._add(key)
+            self._give_back(key.device, [one for one in before if one not in self.holding[key]])
+            self._announce(key)
+        self._bequeath()
+
+    def do(self, effect: Effect) -> SendResult | None:
+        """One effect; the event that it leads to."""
+        match effect:
+            case Hold(key):
+                self.holding[key] = self.served[key].interfaces
+                self._bequeath()
+                self._add(key)
+            case Release(key):
+                self._give_back(key.device, self.holding.pop(key, self.served[key].interfaces))
+                self.conflicts.pop(key, None)
+                self._bequeath()
+            case Advertise(key, advbase, advskew):
+                return self._send(key, advbase, advskew)
+            case Farewell(key):
+                return self._send(key, FAREWELL, FAREWELL)
+            case Announce(key):
+                self._announce(key)
+            case Probe(key):
+                self._probe(key)
+            case Forget(key):
+                self.served.pop(key, None)
+            case Changed(key, old, new, reason):
+                level = logging.WARNING if State.MASTER in (old, new) else logging.INFO
+                log.log(level, "%s: %s -> %s: %s", key, old, new, reason)
+            case Note(key, text):
+                log.info("%s%s", f"{key}: " if key else "", text)
+        return None
+
+    def refresh(self) -> None:
+        """Begin the lifetime of all that is held anew, and remove what should not be there."""
+        for key in self.holding:
+            self._hold(key)
+        self.sweep()
+
+    def restore(self) -> None:
+        """After a change of the kernel's: put back what something removed from a MASTER, and remove strays."""
+        now = self._clock.monotonic()
+        for key, wanted in self.holding.items():
+            if now - self._added_at[key] < SEEN_S:  # the next refresh sees to it
+                continue
+            missing = [one for one in wanted if one not in self._addresses.held(key.device)]
+            if missing and not self._addresses.link(key.device):
+                gone = ", ".join(map(str, missing))
+                log.warning("%s: something removed %s from %s; put back", key, gone, key.device)
+                self._add(key)
+                self._announce(key)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove addresses of ours where this node is not MASTER."""
+        for device in {*self.devices, *(key.device for key in self.served)}:
+            keep = [one for key, wanted in self.holding.items() if key.device == device for one in wanted]
+            with_trouble = f"sweep {device}"
+            try:
+                strays = self._addresses.sweep(device, keep)
+                self.troubles.pop(with_trouble, None)
+            except OSError as error:
+                self._note(with_trouble, error)
+                continue
+            if strays:
+                log.warning("removed from %s, where this node is not MASTER: %s", device, _listed(strays))
+
+    def collect_conflicts(self) -> bool:
+        """Take in who else answered for an address that was probed; whether anybody did."""
+        found = False
+        for device, address, mac in self._announcer.conflicts():
+            for key, wanted in self.holding.items():
+                if key.device == device and any(one.ip == address for one in wanted):
+                    text = f"{mac} answers for {address} on {device} too"
+                    if text not in self.conflicts.setdefault(key, {}).values():
+                        log.warning("%s: %s", key, text)
+                    self.conflicts[key][str(address)] = text
+                    found = True
+        return found
+
+    def held(self, key: Key) -> tuple[Interface, ...]:
+        """Which addresses of a vhid are on its device now."""
+        there = self._addresses.held(key.device)
+        return tuple(one for one in self.served[key].interfaces if one in there)
+
+    def _add(self, key: Key) -> None:
+        self._hold(key)
+        self._added_at[key] = self._clock.monotonic()
+
+    def _hold(self, key: Key) -> None:
+        what = f"hold {key}"
+        try:
+            self._addresses.hold(key.device, self.holding[key], self.served[key].lifetime_s)
+            self.troubles.pop(what, None)
+        except OSError as error:
+            self._note(what, error)
+
+    def _give_back(self, device: str, interfaces: Iterable[Interface]) -> None:
+        what = f"release {device}"
+        try:
+            self._addresses.release(device, interfaces)
+            self.troubles.pop(what, None)
+        except OSError as error:
+            self._note(what, error)
+
+    def _announce(self, key: Key) -> None:
+        what = f"announce {key}"
+        try:
+            self._announcer.announce(key.device, self.served[key].interfaces)
+            self.troubles.pop(what, None)
+        except OSError as error:
+            self._note(what, error)
+
+    def _probe(self, key: Key) -> None:
+        self.conflicts.pop(key, None)
+        try:
+            self._announcer.probe(key.device, self.served[key].interfaces)
+        except OSError as error:
+            log.info("%s: %s", key, _text(error))
+
+    def _send(self, key: Key, advbase: int, advskew: int) -> SendResult:
+        one = self.served[key]
+        counter = self._counter.next()
+        advert = Advert(key.vhid, advskew, advbase, 0, counter, one.keyring.sign(counter))
+        why = self.devices[key.device].send(key.vhid, counter, encode(advert), one.unicast)
+        return SendResult(key.device, not why, why)
+
+    def _note(self, what: str, error: OSError) -> None:
+        text = _text(error)
+        if self.troubles.get(what) != text:
+            log.warning("%s", text)
+        self.troubles[what] = text
+
+    def _bequeath(self) -> None:
+        held: dict[str, tuple[str, ...]] = {}
+        partings = []
+        for key, wanted in self.holding.items():
+            one = self.served[key]
+            held[key.device] = (*held.get(key.device, ()), *map(str, wanted))
+            wire = one.settings.wire_set
+            sources = self.devices[key.device].sources
+            partings.append(
+                Parting(
+                    key.device, key.vhid, wire.addresses, wire.password, tuple(map(str, sources)), one.settings.unicast
+                )
+            )
+        patience_s = min((self.served[key].patience_s for key in self.holding), default=PATIENCE_S)
+        self._leave(Will(max(patience_s, PATIENCE_LEAST_S), held, tuple(partings)))
+
+
+def _text(error: OSError) -> str:
+    return str(error) if isinstance(error, SyncsrvError) else (error.strerror or str(error)).lower()
+
+
+def _listed(addresses: Iterable[Interface]) -> str:
+    return ", ".join(sorted(map(str, addresses)))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from syncsrv.failover import rtmessages as rt
 from syncsrv.failover.links import Address, Interface, Links
-from syncsrv.failover.netlink import NLM_F_CREATE, NLM_F_REPLACE, Events, KernelError, Message, Requests
+from syncsrv.failover.netlink import NLM_F_CREATE, NLM_F_REPLACE, QUEUE_BYTES, Events, KernelError, Message, Requests
 
 _log = logging.getLogger(__name__)
 
@@ -99,15 +99,18 @@ def _misplaced(found: rt.Assigned, step: Step) -> bool:
 class KernelAddresses:
     """The kernel's devices and addresses, in the network namespace of the thread that makes this (ports.Addresses).
 
+    Args:
+        queue_bytes: how many of the kernel's reports may wait.
+
     Raises:
         OSError: the kernel does not let itself be asked.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, queue_bytes: int = QUEUE_BYTES) -> None:
         self.links = Links()
         self.resyncs = 0
         """How often reports were lost and everything was read again."""
-        self._events = Events(rt.GROUPS)  # before the dump: what changes meanwhile is reported
+        self._events = Events(rt.GROUPS, queue_bytes)  # before the dump: what changes meanwhile is reported
         self._requests = Requests()
         self._asked: dict[str, set[Interface]] = {}
         self._dirty = False

@@ -38,7 +38,8 @@ _NETLINK_EXT_ACK = 11
 _SO_RCVBUFFORCE = 33
 _RECEIVE_BYTES = 1 << 20
 """More than the kernel sends in one piece: a link with many virtual functions takes some 64 KiB."""
-_QUEUE_BYTES = 4 << 20
+QUEUE_BYTES = 4 << 20
+"""Reports that may wait: some thousands."""
 _DUMP_TRIES = 5
 
 _HEADER = struct.Struct("=IHHII")
@@ -223,7 +224,7 @@ class Events:
         OSError: there can be no such socket here.
     """
 
-    def __init__(self, groups: tuple[int, ...], queue_bytes: int = _QUEUE_BYTES) -> None:
+    def __init__(self, groups: tuple[int, ...], queue_bytes: int = QUEUE_BYTES) -> None:
         kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         self._socket = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
         try:

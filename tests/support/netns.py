@@ -27,6 +27,7 @@ import pytest
 
 from syncsrv.failover import rtmessages as rt
 from syncsrv.failover.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Requests, attribute
+from tests.support.wait import until
 
 _CLONE_NEWNET = 0x4000_0000
 _IFLA_IFNAME = 3
@@ -36,6 +37,7 @@ _IFLA_NET_NS_FD = 28
 _IFLA_INFO_KIND = 1
 _IFLA_INFO_DATA = 2
 _VETH_INFO_PEER = 1
+_IFF_RUNNING = 0x40
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBi")
 
@@ -115,6 +117,19 @@ class Lab:
         self.write(name, f"net/ipv6/conf/{device}/accept_dad", "0")
         self.switch(self.BRIDGE, port, up=True)
         self.switch(name, device, up=True)
+        until(lambda: self._settled(name, device), what=f"{device} of {name}")
+
+    def _settled(self, name: str, device: str) -> bool:
+        """Whether the kernel has done what follows a device's start: it runs, and its link-local address is usable."""
+        with self.asking(name) as requests:
+            links = [rt.parse(one) for one in requests.dump(rt.RTM_GETLINK, rt.all_links())]
+        runs = any(
+            isinstance(one, rt.LinkReport) and one.link.name == device and one.link.flags & _IFF_RUNNING
+            for one in links
+        )
+        lines = [line.split() for line in self.read(name, "if_inet6").splitlines()]
+        local = any(line[5] == device and line[0].startswith("fe80") and line[4] == "80" for line in lines)
+        return runs and (local or self.read_setting(name, f"net/ipv6/conf/{device}/disable_ipv6") == "1")
 
     def unplug(self, name: str, device: str = "eth0") -> None:
         """Delete a cable, both its devices."""
@@ -143,6 +158,11 @@ class Lab:
         """Set a sysctl of a namespace, as a path below /proc/sys: it is that of the thread that opens it."""
         with self.entered(name):
             Path("/proc/sys", setting).write_text(value)
+
+    def read_setting(self, name: str, setting: str) -> str:
+        """A sysctl of a namespace."""
+        with self.entered(name):
+            return Path("/proc/sys", setting).read_text().strip()
 
     def read(self, name: str, path: str) -> str:
         """A file below /proc/net of a namespace: what the kernel says, not by netlink."""

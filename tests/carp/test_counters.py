@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from syncsrv.carp.counters import Counters
 from syncsrv.carp.packet import Drop
-from tests.carp.adverts import CLOUD, LAN, STRANGER, Device, advert, packet, vip_set
+from tests.carp.adverts import CLOUD, FW2, LAN, STRANGER, Device, advert, packet, vip_set
 
 
 def test_every_reason_is_there_before_it_happened() -> None:
@@ -76,3 +76,12 @@ def test_a_vhid_counts_what_was_for_it() -> None:
         1,
         1,
     )
+
+
+def test_what_came_too_late_or_from_ourselves_was_for_its_vhid_too() -> None:
+    device = Device()
+    device.memory.note_sent(1, 5)
+    for counter in (5, 9, 9):
+        device.hear(packet(LAN, counter), FW2)
+    of = device.memory.of(1)
+    assert (of.accepted, of.drops[Drop.LOOPED], of.drops[Drop.REPLAY], of.received) == (1, 1, 1, 3)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from syncsrv.carp.packet import LENGTH, Advert, BadPacketError, Drop, checksum, decode, encode, vrrp_id
@@ -61,7 +61,9 @@ def plain_checksum(data: bytes) -> int:
     return total ^ 0xFFFF
 
 
-@given(st.binary(max_size=120) | st.binary(min_size=36, max_size=36) | st.just(b"\xff" * 36))
+@given(st.binary(max_size=120) | st.binary(min_size=36, max_size=36))
+@example(b"\xff" * 36)
+@example(b"\xff" * 32 + b"\0\x0f\0\0")  # the carry has a carry
 def test_the_checksum_is_that_of_rfc_1071(data: bytes) -> None:
     assert checksum(data) == plain_checksum(data)
 
@@ -138,6 +140,7 @@ def test_vrrp_version_3_whatever_its_length_and_checksum() -> None:
     assert vrrp_id(bytes.fromhex("31096401 00640000 c0000209")) == 9
     assert drop_of(b"\x31" + encode(ONE)[1:]) is Drop.VRRP
     assert drop_of(b"\x31\x09") is Drop.BADLEN
+    assert drop_of(b"\x32" + encode(ONE)[1:]) is Drop.BADVER
 
 
 @given(adverts)

@@ -141,7 +141,8 @@ UNTESTED: dict[str, str] = {
 """Module that no test names: why."""
 
 LIGHT = {"", "cli", "clock", "control", "errors", "log", "plan", "version"}
-"""The parts that a command that only asks core may load; "" is the package itself."""
+ALONE = {"durable", "failover", "single"}
+"""The parts that a command that only asks core may load; "" is the package itself. ALONE: where core is away, too."""
 LIGHT_MODULES = {"syncsrv.config", "syncsrv.config.rundir"}  # finds core's socket without reading YAML
 HEAVY = {"asyncio", "email", "http", "multiprocessing", "sqlite3", "ssl", "unittest", "xml", "xmlrpc"}
 """Of the standard library, what such a command has no use for and would wait for at each start."""
@@ -403,7 +404,9 @@ def loaded_by(arguments: list[str], config: Path) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["status"], ["status", "--json"], ["log"], ["sync", "--dry-run"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["status"], ["status", "--json"], ["log"], ["sync", "--dry-run"], ["vip"]]
+)
 def test_a_command_that_only_asks_core_loads_little(arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / "node.yaml").write_text(f"node: fw1\nrole: master\nrun_dir: {tmp_path}\nstate_dir: {tmp_path}\n")
     (tmp_path / "cluster.yaml").write_text("cluster: edge\nareas: {proxy: {paths: [/etc/nginx]}}\n")
@@ -413,4 +416,5 @@ def test_a_command_that_only_asks_core_loads_little(arguments: list[str], tmp_pa
     assert libraries - set(sys.stdlib_module_names) == {"syncsrv", "click"}
     assert not libraries & HEAVY
     ours = {name for name in modules if name.partition(".")[0] == "syncsrv"} - LIGHT_MODULES
-    assert {name for name in ours if part_of(name) not in LIGHT} == set()
+    light = LIGHT | ALONE if arguments[0] == "vip" else LIGHT
+    assert {name for name in ours if part_of(name) not in light} == set()

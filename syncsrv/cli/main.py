@@ -35,6 +35,7 @@ COMMANDS = {
     "diff": "Show what a sync would change, or what differs between revisions.",
     "sync": "Tag the configuration and bring it to the backups.",
     "rollback": "Restore an earlier revision, as a new commit.",
+    "vip": "Show the virtual addresses, and move them by hand.",
     "services": "Show, start, stop, restart and reload services.",
     "core": "Run the process that applies changes (started by serve).",
     "door": "Run the process that speaks SSH (started by serve).",

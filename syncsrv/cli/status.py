@@ -8,6 +8,7 @@ import click
 
 from syncsrv.cli.output import Settings, pass_settings, printable, sentences
 from syncsrv.cli.services import service_table
+from syncsrv.cli.vip import failover_facts, vip_table
 from syncsrv.cli.where import client
 
 _COLOURS = {
@@ -57,6 +58,7 @@ def _lines(settings: Settings, status: dict[str, Any]) -> list[str]:
         )
     for name, peer in status["peers"].items():
         lines += _peer(settings, name, peer)
+    lines += _vips(settings, status, fresh=True)
     if status["services"]:
         lines.append("services")
         lines.append(service_table(settings, status["services"], indent="  "))
@@ -77,9 +79,18 @@ def _peer(settings: Settings, name: str, peer: dict[str, Any]) -> list[str]:
     lines += _remedy(settings, peer["remedy"])
     if peer["role"] == "backup":
         lines.append(f"  applied    {peer['applied_tag'] or 'nothing yet'}; {peer['behind']} behind")
+    lines += _vips(settings, peer, fresh=peer["reachable"], indent="  ")
     if peer["services"]:
         lines.append(service_table(settings, peer["services"], indent="  "))
     return lines
+
+
+def _vips(settings: Settings, one: dict[str, Any], *, fresh: bool, indent: str = "") -> list[str]:
+    """A node's virtual addresses, and what keeps it from serving them."""
+    if not one["vips"]:
+        return []
+    lines = ["virtual addresses"] if not indent else []
+    return [*lines, vip_table(settings, one["vips"], indent="  ", fresh=fresh), *failover_facts(settings, one)]
 
 
 def _word(settings: Settings, state: str) -> str:

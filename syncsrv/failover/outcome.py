@@ -65,7 +65,7 @@ def _taker(vip: VipReport) -> str:
     if vip.state == "MASTER":
         return ""
     if vip.handover.startswith("taken by "):
-        return vip.master_peer or vip.handover.removeprefix("taken by ")
+        return vip.master_peer or vip.master_source or vip.handover.removeprefix("taken by ")
     return (vip.master_peer or vip.master_source) if vip.state == "BACKUP" else ""
 
 

@@ -16,6 +16,7 @@ from syncsrv.control.shapes import (
     ShowReply,
     Status,
 )
+from syncsrv.control.shapes_failover import VipReply
 from syncsrv.control.shapes_people import TokenReply, UsersReply
 from syncsrv.errors import SyncsrvError
 from tests.cli.toycore import HOSTILE, Toy, hostile, steers
@@ -30,6 +31,8 @@ ASKS = [
     (["diff", "main"], "diff", DiffReply),
     (["commit"], "commit", CommitReply),
     (["services"], "services", ServicesReply),
+    (["vip"], "status", Status),
+    (["vip", "demote", "x", "5"], "vip", VipReply),
     (["user", "list"], "user-list", UsersReply),
     (["user", "token", "alice"], "user-token", TokenReply),
 ]

@@ -13,7 +13,6 @@ from syncsrv.control.dispatch import Caller
 from syncsrv.control.shapes_failover import ACTIONS, VipReply, VipRequest
 from syncsrv.core.carp import why
 from syncsrv.core.carp.carp import Told
-from syncsrv.core.carp.intents import check_name, check_weight, with_demotion
 from syncsrv.core.carp.link import Reading
 from syncsrv.core.parts import Core
 from syncsrv.core.receipts import UnrecordedError, act_receipt
@@ -21,6 +20,7 @@ from syncsrv.errors import SyncsrvError, UsageError
 from syncsrv.failover import outcome as outcomes
 from syncsrv.failover.intent import Intent
 from syncsrv.failover.messages import Report
+from syncsrv.failover.orders import ENDS, SAID, SWITCHES, demoted, promoted
 from syncsrv.failover.outcome import Outcome, together
 from syncsrv.plan.words import listed
 
@@ -85,17 +85,9 @@ def _called(request: VipRequest) -> str:
 # -- what gives away
 
 
-def _maintenance_on(order: _Order, _: VipRequest) -> VipReply:
-    return _give(order, lambda intent: replace(intent, maintenance=True), "maintenance is on")
-
-
-def _disable(order: _Order, _: VipRequest) -> VipReply:
-    return _give(order, lambda intent: replace(intent, disabled=True), "failover is disabled on this node")
-
-
-def _give(order: _Order, change: Callable[[Intent], Intent], what: str) -> VipReply:
+def _give(order: _Order, request: VipRequest) -> VipReply:
     """Order something for which a peer has to serve, and see whether one does."""
-    carp = order.core.carp
+    change, what, carp = SWITCHES[request.action], SAID[request.action], order.core.carp
     before = carp.reading.now
     given = outcomes.served(before) if before is not None else ()
     told = order.give(change)
@@ -109,13 +101,7 @@ def _give(order: _Order, change: Callable[[Intent], Intent], what: str) -> VipRe
         return VipReply(True, text, taken_by=found.taken)
     causes = why.not_taken(order.core, (*found.kept, *found.waiting))
     taken = {key: found.taken.get(key, "") for key in given}
-    return VipReply(False, f"{text}: {causes.reason}", f"{causes.remedy}; {_STILL[what]}", taken)
-
-
-_STILL = {
-    "maintenance is on": "maintenance stays on: a peer takes over once one can; `syncsrv vip maintenance off` ends it",
-    "failover is disabled on this node": "`syncsrv vip enable` lets this node serve again",
-}
+    return VipReply(False, f"{text}: {causes.reason}", f"{causes.remedy}; {ENDS[request.action]}", taken)
 
 
 def _untold(order: _Order, told: Told, what: str) -> VipReply:
@@ -207,16 +193,9 @@ def _take_back(order: _Order) -> VipReply:
 # -- what lets this node serve again
 
 
-def _maintenance_off(order: _Order, _: VipRequest) -> VipReply:
-    return _again(order, lambda intent: replace(intent, maintenance=False), "maintenance is off")
-
-
-def _enable(order: _Order, _: VipRequest) -> VipReply:
-    return _again(order, lambda intent: replace(intent, disabled=False), "failover is enabled on this node")
-
-
-def _again(order: _Order, change: Callable[[Intent], Intent], what: str) -> VipReply:
-    told = order.give(change)
+def _again(order: _Order, request: VipRequest) -> VipReply:
+    what = SAID[request.action]
+    told = order.give(SWITCHES[request.action])
     if told.report is None:
         return _untold(order, told, what)
     return VipReply(True, f"{what}; {_standing(order, told.report)}")
@@ -246,9 +225,7 @@ def _standing(order: _Order, first: Report) -> str:
 
 
 def _demote(order: _Order, request: VipRequest) -> VipReply:
-    check_name(request.reason)
-    check_weight(request.weight)
-    told = order.give(lambda intent: with_demotion(intent, request.reason, request.weight))
+    told = order.give(demoted(request.reason, request.weight))
     what = f"demoted by {request.weight} for {request.reason}"
     if told.report is None:
         return _untold(order, told, what)
@@ -256,14 +233,7 @@ def _demote(order: _Order, request: VipRequest) -> VipReply:
 
 
 def _promote(order: _Order, request: VipRequest) -> VipReply:
-    check_name(request.reason)
-    known = order.core.carp.intent.demotions
-    if request.reason not in known:
-        raise UsageError(
-            f"cannot promote {request.reason}: this node is not demoted for that",
-            f"it is demoted for {listed(known)}" if known else "no operator has demoted it",
-        )
-    told = order.give(lambda intent: with_demotion(intent, request.reason, None))
+    told = order.give(promoted(order.core.carp.intent, request.reason))
     what = f"the demotion {request.reason} is gone"
     if told.report is None:
         return _untold(order, told, what)
@@ -283,10 +253,10 @@ def _commit(order: _Order, request: VipRequest) -> VipReply:
 
 
 _DO: Mapping[str, Callable[[_Order, VipRequest], VipReply]] = {
-    "maintenance-on": _maintenance_on,
-    "maintenance-off": _maintenance_off,
-    "disable": _disable,
-    "enable": _enable,
+    "maintenance-on": _give,
+    "maintenance-off": _again,
+    "disable": _give,
+    "enable": _again,
     "demote": _demote,
     "promote": _promote,
     "switchover": _switchover,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from syncsrv.config.load import Configuration
 from syncsrv.control.shapes_failover import Demotion, FailoverInfo, VipInfo
 from syncsrv.core.carp import told
 from syncsrv.core.carp.configure import ConfigFile, addresses_only, digests, settings_of
-from syncsrv.core.carp.intents import IntentFile, is_built_in, with_demotion
+from syncsrv.core.carp.intents import IntentFile
 from syncsrv.core.carp.link import SILENT_S, Link, Reading, is_absent
 from syncsrv.errors import SyncsrvError
 from syncsrv.failover.asking import CarpAwayError, Client
 from syncsrv.failover.intent import Intent
 from syncsrv.failover.messages import Apply, Report
+from syncsrv.failover.orders import is_built_in, with_demotion
 from syncsrv.failover.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -90,6 +92,15 @@ class Carp:
         """Have each other reading told, with the one before it, in the thread that listens; it must not wait."""
         self._listeners.append(listener)
 
+    @contextmanager
+    def listening(self, listener: Callable[[Reading, Reading], None]) -> Iterator[None]:
+        """The same for a while."""
+        self.listen(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
     # -- configuration
 
     @property
@@ -153,7 +164,7 @@ class Carp:
         """Demote this node for a reason of core's, or take that back with None; it outlives restarts.
 
         Args:
-            name: reserved in ``intents``, or with a colon; never one of the process carp's own.
+            name: reserved in ``failover.orders``, or with a colon; never one of the process carp's own.
             weight: 1 to 240, in units of advskew.
 
         Raises:
@@ -205,8 +216,9 @@ class Carp:
         return self._told_at is None or report.pid != self._told_at[0] or report.seq >= self._told_at[1]
 
     def _forget_switchover(self) -> None:
+        """The process carp is told too, or it would take the next switchover for the one that it had."""
         try:
-            self._intents.put(replace(self._intents.now, switchover=False))
+            self.order(lambda intent: replace(intent, switchover=False))
         except SyncsrvError as error:
             log.error("the switchover is over, and that could not be written: %s", error)
 
@@ -236,7 +248,7 @@ class Carp:
         return self._link.wait(wanted, deadline_s)
 
     def _news(self, was: Reading, now: Reading) -> None:
-        for listener in self._listeners:
+        for listener in tuple(self._listeners):
             listener(was, now)
 
     def nodes(self) -> dict[str, str]:

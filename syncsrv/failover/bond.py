@@ -47,7 +47,8 @@ class Bond:
                 self.leave(self._will)
             else:
                 self._send(BEAT)
-        return min(self._beat_at, now + self._will.patience_s / BEATS)
+        self._beat_at = min(self._beat_at, now + self._will.patience_s / BEATS)  # a new will may be less patient
+        return self._beat_at
 
     def close(self) -> None:
         """The guardian hears nothing more."""

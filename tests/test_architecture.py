@@ -101,6 +101,7 @@ BANNED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "syncsrv/cli/serve.py",
             "syncsrv/core/ssh/gitserve.py",
             "syncsrv/demo/",
+            "syncsrv/failover/guardian.py",
         ),
     ),
     "uses a shell": (SHELLS, ()),
@@ -418,3 +419,22 @@ def test_a_command_that_only_asks_core_loads_little(arguments: list[str], tmp_pa
     ours = {name for name in modules if name.partition(".")[0] == "syncsrv"} - LIGHT_MODULES
     light = LIGHT | ALONE if arguments[0] == "vip" else LIGHT
     assert {name for name in ours if part_of(name) not in light} == set()
+
+
+def test_the_carp_process_loads_little() -> None:
+    """All that its agent imports lies in locked memory, and is waited for when the guardian starts it again."""
+    code = (
+        "import json, sys\n"
+        "before = set(sys.modules)\n"
+        "import syncsrv.failover.agent\n"
+        "print(json.dumps(sorted(set(sys.modules) - before)))\n"
+    )
+    argv = [sys.executable, "-Es", "-c", code]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=TOP, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    modules = set(json.loads(done.stdout))
+    libraries = {name.partition(".")[0] for name in modules}
+    assert libraries - set(sys.stdlib_module_names) == {"syncsrv"}
+    assert not libraries & HEAVY
+    ours = {part_of(name) for name in modules if name.partition(".")[0] == "syncsrv"}
+    assert ours <= {"", "carp", "failover"} | LAYERS[0]

@@ -45,8 +45,9 @@ def heard(vhid: Vhid, what: Hear, around: Around) -> Step:
     better = rank(vhid, around) < speaker.rank
     since_at = vhid.better_since_at if vhid.better_since_at is not None else around.now
     vhid = replace(vhid, better_since_at=since_at if better else None)
-    if speaker.interval_s > vhid.master_down_s:
-        why = f"{speaker.name} advertises every {speaker.interval_s:.3g} s, this node waits {vhid.master_down_s:.3g} s"
+    settings = vhid.settings
+    if timing.will_time_out(settings.advbase, settings.advskew, speaker.advbase, speaker.advskew):
+        why = f"{speaker.name} advertises only every {speaker.interval_s:.3g} s"
         return _soon(vhid, around, why, None)
     waiting = armed(vhid, around, vhid.master_down_s)
     why = _preempts(vhid, speaker, around) if better and around.now >= around.hold_until_at else ""
@@ -120,8 +121,7 @@ def leave(vhid: Vhid, what: Leave, around: Around) -> Step:
 def slept(vhid: Vhid, what: Slept, around: Around) -> Step:
     """Nobody listened meanwhile, so silence proves nothing; but a host that is always late must serve in the end."""
     heard = max((speaker.interval_s for speaker in vhid.speakers), default=0.0)
-    interval_s = max(timing.interval_s(vhid.settings.advbase, vhid.settings.advskew), heard)
-    if what.late_s <= interval_s or vhid.late >= timing.LATE_MOST:
+    if what.late_s <= max(vhid.interval_s, heard) or vhid.late >= timing.LATE_MOST:
         return vhid, ()
     note = Note(vhid.key, f"listening again: this process was {what.late_s:.3g} s late and may have missed adverts")
     return listening(replace(vhid, late=vhid.late + 1), around), (note,)

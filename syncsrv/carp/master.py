@@ -52,14 +52,23 @@ def heard(vhid: Vhid, what: Hear, around: Around) -> Step:
         reason += ", and its name comes first" if speaker.peer else ""
     else:
         reason = f"{speaker.name} is MASTER with {words(speaker)}, better than advskew {weighed_advskew(vhid, around)}"
-    jitter_s = around.jitter_s if ours == speaker.rank and not speaker.peer else 0.0
     backup, effects = leave_for(Phase.BACKUP, vhid, around, reason)
     backup = noted(backup, speaker)
+    if ours == speaker.rank and not speaker.peer:
+        backup = _tied(vhid, backup, around)
     if vhid.left_by and vhid.left_by.is_same(speaker) and around.now - vhid.since_at <= timing.REFUTED_S:
         backup = replace(backup, distrust_until_at=around.now + timing.DISTRUST_S)
         text = f"the farewell of {speaker.name} was not its own: no farewell counts for {timing.DISTRUST_S:.0f} s"
         effects = (*effects, Note(vhid.key, text))
-    return armed(backup, around, backup.master_down_s + jitter_s), effects
+    return armed(backup, around, backup.master_down_s + around.jitter_s * 2**backup.ties), effects
+
+
+def _tied(master: Vhid, backup: Vhid, around: Around) -> Vhid:
+    """A stranger with equal adverts steps down too, as FreeBSD does. Whoever waits a little longer hears the other one
+    before it takes over, unless the network takes longer still: so the little grows with each tie in a row.
+    """
+    again = around.now - master.since_at <= backup.master_down_s
+    return replace(backup, ties=min(master.ties + 1, timing.TIES_MOST) if again else 1)
 
 
 def _reassert(vhid: Vhid, speaker: Speaker, around: Around, *, contested: bool) -> Step:
@@ -79,9 +88,8 @@ def due(vhid: Vhid, what: Due, around: Around) -> Step:
     """The next advert, the second announcement."""
     effects: tuple[Effect, ...] = ()
     if vhid.advert_at is not None and vhid.advert_at <= around.now:
-        interval_s = timing.interval_s(vhid.settings.advbase, weighed_advskew(vhid, around))
-        kept = vhid.advert_at + interval_s  # no drift: a peer counts three intervals and no more
-        vhid = replace(vhid, advert_at=kept if kept > around.now else around.now + interval_s)
+        kept = vhid.advert_at + vhid.interval_s  # no drift: a peer counts three intervals and no more
+        vhid = replace(vhid, advert_at=kept if kept > around.now else advert_at(vhid, around))
         effects += (advertise(vhid, around),)
     if vhid.announce_at is not None and vhid.announce_at <= around.now:
         vhid = replace(vhid, announce_at=None)
@@ -118,7 +126,7 @@ def reweighed(vhid: Vhid, what: Reweighed, around: Around) -> Step:
 
 def slept(vhid: Vhid, what: Slept, around: Around) -> Step:
     """A peer has followed by now, or may have: send nothing, listen, and be elected again."""
-    silent_s = what.late_s + timing.interval_s(vhid.settings.advbase, weighed_advskew(vhid, around))
+    silent_s = what.late_s + vhid.interval_s
     if silent_s <= timing.patience_s(vhid.settings.advbase, vhid.settings.advskew):
         return vhid, ()
     reason = f"this process did not run for {what.late_s:.3g} s: a peer may be MASTER by now"

@@ -33,7 +33,7 @@ def advertise(vhid: Vhid, around: Around) -> Advertise:
 
 def advert_at(vhid: Vhid, around: Around) -> float:
     """When the next advert is due after one that is sent now."""
-    return around.now + timing.interval_s(vhid.settings.advbase, weighed_advskew(vhid, around))
+    return around.now + vhid.interval_s
 
 
 def turn_s(vhid: Vhid, around: Around) -> float:

@@ -26,6 +26,8 @@ ANNOUNCE_AGAIN_S = 2.0
 """Some switches and hosts miss the first announcement; OpenBSD and ucarp repeat theirs after two adverts too."""
 LISTEN_S = 1.0
 """What a BACKUP listens for at least before it has heard anybody: at advbase 0 an interval can be nearly so long."""
+TIES_MOST = 9
+"""Ties in a row until the jitter is doubled no more: 2 s at most, more than any network takes."""
 LATE_MOST = 3
 """Timers that may fire late in a row before a BACKUP takes over all the same: slow must not mean never."""
 
@@ -40,22 +42,38 @@ def interval_s(advbase: int, advskew: int) -> float:
     return interval_ticks(advbase, advskew) / TICKS
 
 
-def master_down_s(advbase: int, advskew: int, heard_advskew: int = 0) -> float:
+def master_down_s(advbase: int, advskew: int, heard_s: float = 0.0) -> float:
     """Seconds without an advert after which a BACKUP takes over.
 
-    Three intervals and the own place in the row (FreeBSD's and OpenBSD's carp_setrun; ucarp with its default
-    dead ratio). The configured advskew counts, not the demoted one, as on FreeBSD. Below one second there is only the
-    advskew, and the MASTER's may be the longer one: three of the slower of both (OpenBSD takes its own only, and so
-    its better host would not even hear one advert of a worse MASTER).
+    Three times advbase and the own place in the row (FreeBSD's and OpenBSD's carp_setrun; ucarp with its default dead
+    ratio). The configured advskew counts, not the demoted one, as on FreeBSD. One advert may always be lost: a MASTER
+    with an advskew above 85 needs more than the others give it.
+
+    Below one second there is only the advskew, and the MASTER's may be the longer one: three of the slower of both.
+    (OpenBSD takes its own only, and so its better host would not even hear one advert of a worse MASTER.)
 
     Args:
         advbase: seconds, as configured.
         advskew: as configured, 1/256 s.
-        heard_advskew: what the MASTER advertises, 1/256 s; 0 where none was heard.
+        heard_s: the interval that the MASTER advertises; 0 where none was heard.
     """
     if advbase == 0:
-        return 3 * max(1, advskew, heard_advskew) / TICKS
-    return 3 * advbase + advskew / TICKS
+        return 3 * max(interval_s(0, advskew), heard_s)
+    return max(3 * advbase + advskew / TICKS, 2.25 * heard_s)
+
+
+def will_time_out(advbase: int, advskew: int, heard_advbase: int, heard_advskew: int) -> bool:
+    """Whether a MASTER advertises so seldom that a BACKUP need not wait for it (FreeBSD's and OpenBSD's carp_input_c).
+
+    Args:
+        advbase: of the BACKUP.
+        advskew: of the BACKUP, as configured.
+        heard_advbase: of the MASTER.
+        heard_advskew: of the MASTER.
+    """
+    if advbase == heard_advbase == 0:
+        return False
+    return interval_s(heard_advbase, heard_advskew) > master_down_s(advbase, advskew)
 
 
 def patience_s(advbase: int, advskew: int) -> float:

@@ -86,6 +86,7 @@ class Vhid:
         reasserted_at: MASTER: when it last answered a worse advert.
         left_by: MASTER by a farewell: whose that was.
         distrust_until_at: until when farewells count for nothing.
+        ties: how many times in a row it stepped down before a stranger with equal adverts.
         contested_by: MASTER: who advertises all the same, though worse.
         contested_since_at: since when it does, without a gap.
     """
@@ -110,6 +111,7 @@ class Vhid:
     reasserted_at: float | None = None
     left_by: Speaker | None = None
     distrust_until_at: float | None = None
+    ties: int = 0
     contested_by: Speaker | None = None
     contested_since_at: float | None = None
 
@@ -128,10 +130,18 @@ class Vhid:
         return max(self.speakers, key=lambda speaker: speaker.heard_at, default=None)
 
     @property
+    def interval_s(self) -> float:
+        """Seconds between two adverts as MASTER, demoted or not: only what is advertised grows with the demotion.
+
+        FreeBSD's MASTER slows down with it, to 1.94 s at advbase 1, and then one lost advert exceeds the 3 s of a peer.
+        """
+        return timing.interval_s(self.settings.advbase, self.settings.advskew)
+
+    @property
     def master_down_s(self) -> float:
         """Seconds of silence after which this vhid takes over as BACKUP."""
-        heard = self.master.advskew if self.master else 0
-        return timing.master_down_s(self.settings.advbase, self.settings.advskew, heard)
+        heard_s = self.master.interval_s if self.master else 0.0
+        return timing.master_down_s(self.settings.advbase, self.settings.advskew, heard_s)
 
     def next_at(self) -> float | None:
         """When a Due is due."""
@@ -161,7 +171,7 @@ class Around:
         preempt_delay_s: see NodeSettings.
         preempt_held: why this node must not take over from a MASTER that serves, or empty.
         hold_until_at: before then no BACKUP takes over by anything.
-        jitter_s: added to the wait after a tie with a stranger, 0..1/256 s.
+        jitter_s: added to the wait after ties with a stranger, doubled by each; 0..1/256 s.
     """
 
     now: float

@@ -115,6 +115,7 @@ class FailoverInfo:
         configured: whether cluster.yaml has vips.
         running: whether it answers now.
         why: why it does not, with what to do; empty where it does.
+        absent: no such process runs at all, so that this node holds no address.
         timing: "real-time", or "best effort: " and why; empty where it is unknown.
         disabled: an operator has taken this node out of failover altogether: its vhids are in INIT.
         maintenance: an operator has demoted it, so that any peer that is well serves instead.
@@ -138,6 +139,7 @@ class FailoverInfo:
     troubles: tuple[str, ...] = ()
     devices: tuple[DeviceInfo, ...] = ()
     age_s: float | None = None
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +151,14 @@ class VipRequest:
         reason: for demote and promote, the demotion's name.
         weight: for demote, 1 to 240.
         now: for commit, without waiting for peers that are away.
+        why: what the operator says about it, for the audit.
     """
 
     action: str
     reason: str = ""
     weight: int = 0
     now: bool = False
+    why: str = ""
 
 
 ACTIONS = ("maintenance-on", "maintenance-off", "disable", "enable", "demote", "promote", "switchover", "commit")

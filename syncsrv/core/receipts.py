@@ -70,7 +70,7 @@ def _node(result: NodeResult) -> dict[str, object]:
     return {**asdict(result), "steps": [_step(step) for step in result.steps]}
 
 
-def act_receipt(core: Core, caller: Caller, kind: str, what: str, *, result: str = "done") -> None:
+def act_receipt(core: Core, caller: Caller, kind: str, what: str, *, result: str = "done", why: str = "") -> None:
     """Append the record of something that is done at once, such as a change of users.
 
     Args:
@@ -79,6 +79,7 @@ def act_receipt(core: Core, caller: Caller, kind: str, what: str, *, result: str
         kind: the verb.
         what: in a sentence; never a password, a hash or a token.
         result: done or failed.
+        why: what the person said about it.
 
     Raises:
         UnrecordedError: it is done, and no record of it could be written.
@@ -90,6 +91,7 @@ def act_receipt(core: Core, caller: Caller, kind: str, what: str, *, result: str
         "at": rfc3339(core.clock.utc()),
         "result": result,
         "reason": what,
+        "why": why,
     }
     try:
         append_receipt(core.store, core.signer, body, f"{kind}: {what}", core.clock.utc(), core.node)

@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from syncsrv.clock import Clock
 from syncsrv.control.shapes_page import WebSetup
 from syncsrv.web import access, api, failures, frame
+from syncsrv.web.answers import Answers
 from syncsrv.web.assets import Assets
 from syncsrv.web.kept import KeptForms
 from syncsrv.web.pages import BLUEPRINTS
@@ -71,6 +72,7 @@ def create_app(setup: WebSetup, link: access.Asking, clock: Clock, assets: Asset
             "syncsrv-clock": clock,
             "syncsrv-forms": forms,
             "syncsrv-shares": Shares(),
+            "syncsrv-answers": Answers(clock),
         }
     )
     csrf = CSRFProtect(app)

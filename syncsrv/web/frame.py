@@ -18,6 +18,7 @@ from syncsrv.errors import SyncsrvError
 from syncsrv.version import __version__
 from syncsrv.web import access
 from syncsrv.web.assets import Assets
+from syncsrv.web.views import holders
 from syncsrv.web.views.linehtml import upright, visible
 from syncsrv.web.views.times import ago, duration, exact, moment
 
@@ -38,6 +39,7 @@ class Frame:
         behind: changes that wait to be synchronized.
         pending: services that run with an older configuration, on any node.
         running: jobs under way.
+        wrong: virtual addresses that nobody holds, or several nodes do.
         theme: light, dark or empty for what the system prefers.
         now: the time at which this page was made, UTC.
     """
@@ -49,6 +51,7 @@ class Frame:
     behind: int
     pending: int
     running: int
+    wrong: int
     theme: str
     now: str
 
@@ -150,7 +153,7 @@ def theme() -> str:
 
 def _frame(setup: WebSetup, clock: Clock) -> Frame:
     """Also on an error page, where core may not answer: then it has no name and no counts."""
-    me, behind, pending, running = Session(), 0, 0, 0
+    me, behind, pending, running, wrong = Session(), 0, 0, 0, 0
     try:
         me = access.current()
         if me.person:
@@ -159,6 +162,10 @@ def _frame(setup: WebSetup, clock: Clock) -> Frame:
             behind = max([now.sync.behind, *(peer.behind for peer in now.peers.values())])
             pending = sum(1 for one in services if one.restart_pending)
             running = sum(1 for job in now.jobs if job.state == "running")
+            failing = holders.standing(now, clock.utc())
+            wrong = failing.wrong if failing is not None else 0
     except SyncsrvError as error:
         current_app.logger.debug("a page without counts: %s", error)
-    return Frame(setup.node, setup.cluster, __version__, me, behind, pending, running, theme(), rfc3339(clock.utc()))
+    return Frame(
+        setup.node, setup.cluster, __version__, me, behind, pending, running, wrong, theme(), rfc3339(clock.utc())
+    )

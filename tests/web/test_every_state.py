@@ -21,7 +21,7 @@ PAGES = {
     "/": "overview.overview",
     "/services": "services.services",
     "/drift": "standing.drift",
-    "/vips": "standing.vips",
+    "/vips": "vips.vips",
 }
 VIP = VipInfo(7, "lan", "eth0", "MASTER", ("192.0.2.10/24",), NOW, "")
 JOBS = (

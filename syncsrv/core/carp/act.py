@@ -71,7 +71,7 @@ def vip(core: Core, request: VipRequest, caller: Caller) -> VipReply:
         return reply
     result = "done" if reply.done else "failed"
     try:
-        act_receipt(core, caller, "vip", f"{_called(request)}: {reply.text}", result=result)
+        act_receipt(core, caller, "vip", f"{_called(request)}: {reply.text}", result=result, why=request.why)
     except UnrecordedError as error:
         return replace(reply, text=f"{reply.text}; and it is not recorded: {error.message}", remedy=error.remedy)
     return reply
@@ -208,10 +208,10 @@ def _standing(order: _Order, first: Report) -> str:
         return report is not None and len(outcomes.served(report)) == len(report.vips)
 
     carp = order.core.carp
-    wait_s = TAKE_BACK_S if carp.settings.preempt == "always" else 0.0
+    may_serve = carp.settings.preempt == "always" and not first.disabled and not first.demotion_total
     report = first
-    if not all_served(first):
-        report = carp.wait(lambda one: all_served(one.now), wait_s).now or first
+    if may_serve and not all_served(first):
+        report = carp.wait(lambda one: all_served(one.now), TAKE_BACK_S).now or first
     served = outcomes.served(report)
     if served:
         return f"this node serves {together(served)}{_others(report)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncsrv.web.pages import audit, changes, history, jobs, login, overview, services, settings, standing
+from syncsrv.web.pages import audit, changes, history, jobs, login, overview, services, settings, standing, vips
 
 BLUEPRINTS = (
     audit.blueprint,
@@ -14,4 +14,5 @@ BLUEPRINTS = (
     services.blueprint,
     settings.blueprint,
     standing.blueprint,
+    vips.blueprint,
 )

@@ -10,7 +10,7 @@ from syncsrv.errors import SyncsrvError, UsageError
 from syncsrv.plan.words import listed
 from syncsrv.web import access
 from syncsrv.web.access import needs
-from syncsrv.web.views import failover, latest, line, nodes, verdict
+from syncsrv.web.views import failover, holders, latest, line, nodes, verdict
 
 blueprint = Blueprint("overview", __name__)
 
@@ -26,13 +26,17 @@ SHOWN = 8
 def overview() -> str:
     """The first page: what an operator at two in the morning must know."""
     status = access.status()
-    now = rfc3339(access.clock().utc())
+    at = access.clock().utc()
+    now = rfc3339(at)
+    power = access.current().role
+    failing = holders.standing(status, at)
     entries = _history(status)
     waiting = _waiting(entries) if status.role == verdict.MASTER else ()
     return render_template(
         "overview.html",
         status=status,
-        answer=verdict.answer(status, access.current().role),
+        answer=holders.lead(verdict.answer(status, power), failing, status, power),
+        failing=failing,
         pairs=failover.beside(nodes.pairs(status, now), failover.outlooks(status, now)),
         points=line.line(status, entries),
         words=failover.WORDS,

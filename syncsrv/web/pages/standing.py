@@ -1,4 +1,4 @@
-"""Virtual addresses, and drift: how the nodes stand in what is not brought by a synchronization."""
+"""Drift: how the nodes stand in what no synchronization brought."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 from flask import Blueprint, render_template, request
 
-from syncsrv.clock import rfc3339
 from syncsrv.control.shapes import DiffReply, DiffRequest, NodeDiff, Slice
 from syncsrv.errors import SyncsrvError
 from syncsrv.web import access
@@ -36,21 +35,6 @@ class Differences:
     files: tuple[FileView, ...]
     problem: str
     rest: tuple[str, ...] = ()
-
-
-@blueprint.get("/vips")
-@needs("viewer")
-def vips() -> str:
-    """Who holds which address, as far as status tells."""
-    status = access.status()
-    configured = [notice for notice in status.notices if notice.startswith("vips are configured")]
-    hosts = [(status.node, status.role, status.vips, status.demotion, rfc3339(access.clock().utc()), True, True)]
-    hosts += [
-        (name, one.role or "", one.vips, one.demotion, one.seen_at or "", one.reachable, False)
-        for name, one in status.peers.items()
-    ]
-    served = any(host[2] for host in hosts)
-    return render_template("vips.html", status=status, hosts=hosts, served=served, configured=configured)
 
 
 @blueprint.get("/drift")

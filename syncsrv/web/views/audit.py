@@ -12,6 +12,7 @@ KINDS = {
     "sync": "Synchronize",
     "rollback": "Roll back",
     "services": "Services",
+    "vip": "Failover",
     "user": "Users",
     "own-password": "Own password",
     "schedule-set": "Schedules",

@@ -6,20 +6,11 @@ from dataclasses import dataclass
 
 from syncsrv.control.shapes import ServiceInfo, Status
 from syncsrv.plan.words import counted, listed
-from syncsrv.web.views import well
+from syncsrv.web.views import vipfacts, well
+from syncsrv.web.views.cells import Fact
 from syncsrv.web.views.nodes import Column, Pair, own, peer
 from syncsrv.web.views.place import place
 from syncsrv.web.views.verdict import MASTER, brief, master_of, sentence, silent_master, word
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One claim with its evidence; ``kind``: ok, todo, warn, bad or off."""
-
-    kind: str
-    icon: str
-    claim: str
-    evidence: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +39,13 @@ def outlooks(status: Status, now: str) -> tuple[Outlook, ...]:
         nodes = [peer(name, one, status) for name, one in status.peers.items() if one.role != MASTER]
     else:
         nodes = [own(status, now)] if status.peers else []
-    return tuple(_outlook(one, status) for one in nodes)
+    return tuple(_outlook(one, status, now) for one in nodes)
+
+
+def outlook_of(status: Status, name: str, now: str) -> Outlook:
+    """What this node or a peer would serve if it took over, whatever its role."""
+    one = own(status, now) if name == status.node else peer(name, status.peers[name], status)
+    return _outlook(one, status, now)
 
 
 def beside(pairs: tuple[Pair, ...], found: tuple[Outlook, ...]) -> tuple[tuple[Pair, tuple[Outlook, ...]], ...]:
@@ -62,16 +59,18 @@ def beside(pairs: tuple[Pair, ...], found: tuple[Outlook, ...]) -> tuple[tuple[P
     return tuple(placed)
 
 
-def _outlook(one: Column, status: Status) -> Outlook:
+def _outlook(one: Column, status: Status, now: str) -> Outlook:
+    vips = list(vipfacts.facts(status, one.name, now))
     if one.lost:
         claim = f"{one.name} does not answer" if one.seen_at else f"{one.name} was not heard since this node started"
         facts = [Fact("off", "broken", claim, sentence(one.reason))]
         if one.applied_tag:
             facts.append(Fact("off", "unknown", f"It had {one.applied_tag}", "As last known."))
+        facts += [fact for fact in vips if fact.kind == "bad"]
         return Outlook(
             one.name, "bad", "broken", f"Do not count on {one.name}: what it runs is not known.", tuple(facts)
         )
-    facts = [_configuration(one, status), *_services(one, status), *_version(one, status), *_vips(status)]
+    facts = [_configuration(one, status), *_services(one, status), *_version(one, status), *vips]
     facts.sort(key=lambda fact: ORDER.index(fact.kind))
     kind = next((fact.kind for fact in facts if fact.icon != "later"), "off")
     return Outlook(one.name, kind, ICONS[kind], _sum(one, facts), tuple(facts))
@@ -79,6 +78,8 @@ def _outlook(one: Column, status: Status) -> Outlook:
 
 def _configuration(one: Column, status: Status) -> Fact:
     """What its files are, whatever the state word is about."""
+    if one.role == MASTER:
+        return Fact("ok", "ok", f"{one.name} would run its own files", "Changes are made there.")
     reason = brief(one.reason)
     if not one.applied_tag:
         kind = "warn" if one.state == "syncing" else "bad"
@@ -147,13 +148,6 @@ def _version(one: Column, status: Status) -> list[Fact]:
         return []
     claim = f"{one.name} runs syncsrv {one.version}, {master} {theirs}"
     return [Fact("warn", "warn", claim, "Install the same version on both.")]
-
-
-def _vips(status: Status) -> list[Fact]:
-    if status.vips or any(one.vips for one in status.peers.values()):
-        return []
-    evidence = "Who moves traffic to the other node is not known to syncsrv."
-    return [Fact("off", "later", "No virtual addresses are served by syncsrv", evidence)]
 
 
 def _sum(one: Column, facts: list[Fact]) -> str:

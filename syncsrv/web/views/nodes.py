@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from syncsrv.control.shapes import HeadInfo, PeerInfo, ServiceInfo, Status
-from syncsrv.control.shapes_failover import VipInfo
 from syncsrv.plan.words import counted, listed
-from syncsrv.web.views import well
+from syncsrv.web.views import viprow, well
+from syncsrv.web.views.cells import Cell, Row
+from syncsrv.web.views.members import groups, members
 from syncsrv.web.views.place import place
+from syncsrv.web.views.times import moment
 from syncsrv.web.views.verdict import MASTER, UNSURE, brief, sentence
 
 
@@ -37,7 +39,6 @@ class Column:
     behind: int
     drift: tuple[str, ...]
     services: tuple[ServiceInfo, ...]
-    vips: tuple[VipInfo, ...]
     known_good: str | None
     areas: Mapping[str, str]
     lacks: tuple[str, ...]
@@ -45,42 +46,6 @@ class Column:
     last_tag: str | None = None
     untagged: int = 0
     job: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """What stands of one node in a row.
-
-    Attributes:
-        state: a state word of DESIGN 3.3, shown with its icon; empty for none.
-        kind: ok, todo, warn, bad or off, for ``text`` with an icon; empty for plain text.
-        icon: of that.
-        text: the reading.
-        tag: a tag that follows it.
-        notes: second lines.
-        at: a time that goes with the notes.
-        link: label and address of the button that helps; None for none.
-    """
-
-    text: str = ""
-    state: str = ""
-    kind: str = ""
-    icon: str = ""
-    tag: str = ""
-    notes: tuple[str, ...] = ()
-    at: str | None = None
-    link: tuple[str, str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row; ``sign``: same, different, unknown, or empty where it says nothing; ``kind`` is its colour."""
-
-    label: str
-    left: Cell
-    sign: str
-    kind: str
-    right: Cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +65,16 @@ def pairs(status: Status, now: str) -> tuple[Pair, ...]:
         now: when it was read, RFC 3339.
     """
     us = own(status, now)
+    read_at = moment(now)
+    nodes = members(status, read_at) if read_at is not None else ()
+    vips = groups(nodes, read_at) if read_at is not None else ()
+    by_name = {node.name: node for node in nodes}
     found = []
     for name, one in status.peers.items():
         them = peer(name, one, status)
         left, right = (them, us) if us.role != MASTER and them.role == MASTER else (us, them)
-        found.append(Pair(left, right, _rows(left, right)))
+        standing = viprow.rows(by_name[left.name], by_name[right.name], vips) if vips else ()
+        found.append(Pair(left, right, (_configuration(left, right), *standing, *_rows(left, right))))
     return tuple(found)
 
 
@@ -125,7 +95,6 @@ def own(status: Status, now: str) -> Column:
         sync.behind,
         sync.drift,
         status.services,
-        status.vips,
         sync.known_good,
         sync.areas,
         sync.lacks,
@@ -152,7 +121,6 @@ def peer(name: str, one: PeerInfo, status: Status) -> Column:
         one.behind,
         one.drift,
         one.services,
-        one.vips,
         one.known_good,
         one.areas,
         one.lacks,
@@ -166,13 +134,8 @@ def _job(status: Status, node: str) -> str:
 
 
 def _rows(left: Column, right: Column) -> tuple[Row, ...]:
-    rows = [_configuration(left, right)]
-    if left.vips or right.vips:
-        rows.append(Row("Virtual IPs", _vips(left), "", "", _vips(right)))
-    if left.services or right.services:
-        rows.append(_services(left, right))
-    rows.append(_software(left, right))
-    return tuple(rows)
+    services = (_services(left, right),) if left.services or right.services else ()
+    return (*services, _software(left, right))
 
 
 def _configuration(left: Column, right: Column) -> Row:
@@ -244,13 +207,6 @@ def remedy(one: Column) -> tuple[str, str] | None:
         "failed": ("See step", job),
         "blocked": ("See what is in the way", changes),
     }.get(one.state)
-
-
-def _vips(one: Column) -> Cell:
-    if not one.vips:
-        return Cell("none told")
-    held = [address for vip in one.vips if vip.state == "MASTER" for address in vip.addresses]
-    return Cell(f"holds {listed(held)}" if held else f"holds none of {len(one.vips)}")
 
 
 def _services(left: Column, right: Column) -> Row:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from syncsrv.control.shapes import JobInfo
-from syncsrv.web.views.nodes import Pair, Row, pairs
+from syncsrv.web.views.cells import Row
+from syncsrv.web.views.nodes import Pair, pairs
 from tests.web.views.standings import NOW, backup, master, peer, service
 
 

@@ -81,10 +81,10 @@ def backups(node: Node, **other: Any) -> tuple[VipReport, ...]:
 
 def process(node: Node, vips: tuple[VipReport, ...] = (), **other: Any) -> FakeCarp:
     """A node's process carp, which works with its configuration."""
-    report = replace(
-        NOTHING, node=node.name, settings_digest=node.core.carp.settings.digest, vips=vips, devices=(DEVICE,), **other
+    known = replace(
+        NOTHING, node=node.name, settings_digest=node.core.carp.settings.digest, vips=vips, devices=(DEVICE,)
     )
-    return FakeCarp(node.home / "run", report)
+    return FakeCarp(node.home / "run", replace(known, **other))
 
 
 @contextmanager

@@ -115,6 +115,10 @@ class World:
         self.lines: list[Line] = []
         self.masters: dict[Key, list[tuple[float, frozenset[str]]]] = {}
         self.sent: list[tuple[float, str, Effect]] = []
+        self.replays = False
+        """Whether adverts of own peers that come twice or too late reach the state machine; receive.py drops them."""
+        self._counter = itertools.count(1)
+        self._newest: dict[tuple[str, Address, Key], int] = {}
         self._lost: dict[tuple[str, str], int] = {}
         self._order = itertools.count()
         self._planned: list[tuple[float, int, Callable[[], None]]] = []
@@ -301,7 +305,7 @@ class World:
             self.after(0, lambda: self.give(machine.name, SendResult(key.device, ok, "" if ok else "no buffer space")))
         if machine.send_fails:
             return
-        advert = Advert(key.vhid, advskew, advbase, 0, 0, b"")
+        advert = Advert(key.vhid, advskew, advbase, 0, next(self._counter), b"")
         for other in self.machines.values():
             if other is machine or not cable or other.password != machine.password:
                 continue
@@ -323,6 +327,10 @@ class World:
         packet = replace(packet, own_peer=sender.name if ours else None)
 
         def arrive() -> None:
+            path, counter = (receiver.name, packet.source, packet.key), packet.advert.counter
+            if ours and not self.replays and counter <= self._newest.get(path, 0):
+                return
+            self._newest[path] = counter
             if receiver.cables.get(packet.key.device, True) and (sender.name, receiver.name) not in self.deaf:
                 self.give(receiver.name, packet)
 

@@ -103,6 +103,7 @@ def tell(seed: int) -> Story:
     machines = group(dice)
     story = Story(seed, World(machines, seed, weather(dice, machines)))
     world = story.world
+    world.replays = dice.random() < 0.3
     for machine in machines:
         late_s = dice.choice((0.0, dice.uniform(0, 8)))
         world.after(late_s, _starting(story, machine))

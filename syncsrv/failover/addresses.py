@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -183,9 +184,16 @@ class KernelAddresses:
         refused = self._each("move", device, [step.interface for step in plan.again], self._remove)
         routed = {step.interface: step.prefix_route for step in (*plan.again, *plan.add, *plan.renew)}
 
+        added = {step.interface for step in plan.add}
+
         def put(device: str, index: int, interface: Interface) -> None:
             body = rt.new_address(index, interface, lifetime_s, prefix_route=routed[interface])
             self._requests.ask(rt.RTM_NEWADDR, body, NLM_F_CREATE | NLM_F_REPLACE)
+            if interface.version == 6 and interface in added:
+                # Of these the kernel reports only a moment later (addrconf_dad_work), and whoever asks now must know.
+                flags = rt.IFA_F_NODAD | rt.IFA_F_DEPRECATED | (0 if routed[interface] else rt.IFA_F_NOPREFIXROUTE)
+                assigned = rt.Assigned(index, interface, flags, math.ceil(lifetime_s), rt.OURS)
+                self._dirty |= self.links.take([rt.AddressReport(assigned, gone=False)])
 
         refused += self._each("put", device, list(routed), put)
         if refused:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from syncsrv.failover.addresses import KernelAddresses, Plan, Step, decide
 from syncsrv.failover.netlink import KernelError
 from syncsrv.failover.rtmessages import (
+    IFA_F_DEPRECATED,
     IFA_F_NODAD,
     IFA_F_NOPREFIXROUTE,
     IFA_F_SECONDARY,
@@ -230,7 +231,7 @@ def test_an_address_is_usable_at_once_and_only_for_its_lifetime(lab: Lab, addres
     found = {one.interface: one for one in addresses.links.assigned("eth0")}
     assert not found[VIP6].flags & IFA_F_TENTATIVE
     assert found[VIP6].flags & IFA_F_NODAD
-    assert found[VIP6].flags & 0x20  # deprecated: the host sends from its own
+    assert found[VIP6].flags & IFA_F_DEPRECATED  # the host itself sends from its own
     assert {found[VIP4].valid_s, found[VIP6].valid_s} <= {12, 13}
     assert {found[VIP4].mark, found[VIP6].mark} == {OURS}
     assert found[OWN4.interface].valid_s is None

@@ -26,7 +26,7 @@ from pathlib import Path
 import pytest
 
 from syncsrv.failover import rtmessages as rt
-from syncsrv.failover.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Requests, attribute
+from syncsrv.failover.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Requests, attribute, attributes
 from tests.support.wait import until
 
 _CLONE_NEWNET = 0x4000_0000
@@ -37,6 +37,9 @@ _IFLA_NET_NS_FD = 28
 _IFLA_INFO_KIND = 1
 _IFLA_INFO_DATA = 2
 _VETH_INFO_PEER = 1
+_IFLA_INFO_SLAVE_DATA = 5
+_IFLA_BRPORT_STATE = 1
+_FORWARDING = 3
 _IFF_RUNNING = 0x40
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBi")
@@ -94,7 +97,7 @@ class Lab:
 
     def __init__(self, *names: str) -> None:
         self._spaces: dict[str, int] = {}
-        self._home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._cables: dict[tuple[str, str], str] = {}  # the bridge's port by a device's namespace and name
         for name in (self.BRIDGE, *names):
             self._spaces[name] = _make_namespace()
             self.switch(name, "lo", up=True)
@@ -106,7 +109,7 @@ class Lab:
 
     def plug(self, name: str, device: str = "eth0", port: str = "") -> None:
         """A cable from the bridge to a namespace; at both ends switched on."""
-        port = port or name
+        port = self._cables[name, device] = port or name
         peer = _LINK.pack(0, 0, 0, 0, 0) + attribute(_IFLA_IFNAME, device.encode() + bytes(1))
         peer += attribute(_IFLA_NET_NS_FD, struct.pack("=i", self._spaces[name]))
         with self.asking(self.BRIDGE) as requests:
@@ -117,22 +120,43 @@ class Lab:
         self.write(name, f"net/ipv6/conf/{device}/accept_dad", "0")
         self.switch(self.BRIDGE, port, up=True)
         self.switch(name, device, up=True)
-        until(lambda: self._settled(name, device), what=f"{device} of {name}")
 
-    def _settled(self, name: str, device: str) -> bool:
-        """Whether the kernel has done what follows a device's start: it runs, and its link-local address is usable."""
+    def _settle(self, name: str, device: str, port: str) -> None:
+        """Wait until the kernel has done what follows the start of both ends of a cable, and packets get through."""
+        ends = self._flags(name, device) & self._flags(self.BRIDGE, port)
+        if ends & rt.IFF_UP:
+            until(lambda: self._carries(name, device, port), what=f"the cable of {device} of {name}")
+
+    def _flags(self, name: str, device: str) -> int:
         with self.asking(name) as requests:
             links = [rt.parse(one) for one in requests.dump(rt.RTM_GETLINK, rt.all_links())]
-        runs = any(
-            isinstance(one, rt.LinkReport) and one.link.name == device and one.link.flags & _IFF_RUNNING
-            for one in links
+        return next(one.link.flags for one in links if isinstance(one, rt.LinkReport) and one.link.name == device)
+
+    def _carries(self, name: str, device: str, port: str) -> bool:
+        """Whether the device runs, the bridge forwards to it, and its link-local address is usable."""
+        with self.asking(self.BRIDGE) as requests:
+            found = [one.body for one in requests.dump(rt.RTM_GETLINK, rt.all_links())]
+        wanted = attribute(_IFLA_IFNAME, port.encode() + bytes(1))
+        slave = next(
+            attributes(attributes(attributes(one[_LINK.size :])[_IFLA_LINKINFO])[_IFLA_INFO_SLAVE_DATA])
+            for one in found
+            if wanted in one
         )
+        local = self._usable(name, device, "fe80")
+        return (
+            bool(self._flags(name, device) & _IFF_RUNNING)
+            and slave[_IFLA_BRPORT_STATE] == bytes([_FORWARDING])
+            and (local or self.read_setting(name, f"net/ipv6/conf/{device}/disable_ipv6") == "1")
+        )
+
+    def _usable(self, name: str, device: str, begin: str) -> bool:
+        """Whether the kernel is done with duplicate address detection; off it is no matter of the moment either."""
         lines = [line.split() for line in self.read(name, "if_inet6").splitlines()]
-        local = any(line[5] == device and line[0].startswith("fe80") and line[4] == "80" for line in lines)
-        return runs and (local or self.read_setting(name, f"net/ipv6/conf/{device}/disable_ipv6") == "1")
+        return any(line[5] == device and line[0].startswith(begin) and line[4] == "80" for line in lines)
 
     def unplug(self, name: str, device: str = "eth0") -> None:
         """Delete a cable, both its devices."""
+        del self._cables[name, device]
         with self.asking(name) as requests:
             requests.ask(rt.RTM_DELLINK, rt.old_link(socket.if_nametoindex(device)))
 
@@ -140,6 +164,9 @@ class Lab:
         """Switch a device on or off; the bridge's port off is a pulled cable: no carrier at the other end."""
         with self.asking(name) as requests:
             requests.ask(rt.RTM_NEWLINK, rt.link_flags(socket.if_nametoindex(device), up=up))
+        for (other, end), port in self._cables.items():
+            if up and (name, device) in ((other, end), (self.BRIDGE, port)):
+                self._settle(other, end, port)
 
     def address(self, name: str, device: str, text: str, *, remove: bool = False) -> None:
         """Give a device an address of its own, without an end and without our mark, or take one away."""
@@ -153,6 +180,8 @@ class Lab:
             body = _ADDRESS.pack(family, interface.network.prefixlen, 0, 0, index)
             body += attribute(2, interface.packed) + attribute(1, interface.packed)
             requests.ask(rt.RTM_NEWADDR, body, NLM_F_CREATE | NLM_F_REPLACE)
+        if interface.version == 6 and self._flags(name, device) & _IFF_RUNNING:
+            until(lambda: self._usable(name, device, interface.packed.hex()), what=text)
 
     def write(self, name: str, setting: str, value: str) -> None:
         """Set a sysctl of a namespace, as a path below /proc/sys: it is that of the thread that opens it."""
@@ -171,12 +200,16 @@ class Lab:
 
     @contextlib.contextmanager
     def entered(self, name: str) -> Iterator[None]:
-        """This thread in a namespace."""
-        _checked(_libc.setns(self._spaces[name], _CLONE_NEWNET), f"enter {name}")
+        """This thread in a namespace; afterwards it is where it was."""
+        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            yield
+            _checked(_libc.setns(self._spaces[name], _CLONE_NEWNET), f"enter {name}")
+            try:
+                yield
+            finally:
+                _checked(_libc.setns(before, _CLONE_NEWNET), "go back")
         finally:
-            _checked(_libc.setns(self._home, _CLONE_NEWNET), "come home")
+            os.close(before)
 
     @contextlib.contextmanager
     def asking(self, name: str) -> Iterator[Requests]:
@@ -222,7 +255,6 @@ class Lab:
         for one in self._spaces.values():
             os.close(one)
         self._spaces.clear()
-        os.close(self._home)
 
 
 def _new_link(name: str, kind: str, data: bytes = b"") -> bytes:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 
-from syncsrv.clock import rfc3339
+from syncsrv.clock import booted_s, rfc3339
 from syncsrv.config.cron import parse_cron
 from syncsrv.config.model import Power, Role, Schedule
 from syncsrv.config.values import show_duration
@@ -24,6 +24,7 @@ from syncsrv.control.shapes import NodeResult, SyncRequest
 from syncsrv.control.shapes_page import ScheduleInfo, ScheduleSetRequest, SchedulesReply
 from syncsrv.control.verbs import Door
 from syncsrv.core import master
+from syncsrv.core.carp import standing as standings
 from syncsrv.core.parts import Core
 from syncsrv.core.receipts import act_receipt
 from syncsrv.core.switches import Switch
@@ -163,10 +164,15 @@ def standing(core: Core, schedule: Schedule, *, busy: bool) -> Standing:
     """What a schedule is judged by; ``busy``: what is under way counts."""
     roles = {user.name: Power(user.role) for user in core.people.listed()}
     running = [job for job in core.jobs.running() if not job.kind.startswith("services")] if busy else []
+    reading = core.carp.reading
+    report = reading.now
     return Standing(
         role=core.role,
-        vips=len(core.cluster.vips),
         owner_role=roles.get(schedule.owner),
+        vips=tuple(f"{vip.vhid}@{vip.interface}" for vip in core.cluster.vips),
+        held=standings.held(report) if report is not None else frozenset(),
+        took_over_s=standings.took_over_s(report, booted_s()) if report is not None else None,
+        carp_problem=reading.why,
         busy=tuple(f"job {job.id} ({job.kind})" for job in running),
         problem=core.live.cluster_problem,
     )

@@ -10,8 +10,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from syncsrv.config.model import Power, Role, Schedule
+from syncsrv.config.values import show_duration
 from syncsrv.plan.verdict import Sentence
 from syncsrv.plan.words import listed
+
+AFTER_TAKEOVER_S = 24 * 3600.0
+"""After becoming MASTER a node runs no schedule for so long: a person looks at it first."""
 
 ROLLBACK = "rollback"
 """The way of a commit that restores an earlier one."""
@@ -67,15 +71,21 @@ class Standing:
 
     Attributes:
         role: of this node.
-        vips: how many virtual addresses are configured.
+        vips: what virtual addresses are configured, such as ``1@lan``.
+        held: those of them that this node holds as MASTER.
+        took_over_s: seconds since it became MASTER of the last of them; None where it holds none.
+        carp_problem: why nothing is known of them; empty where it is.
         owner_role: what the schedule's owner may do here; None for nobody of that name.
         busy: the jobs that change a node now.
         problem: why main must not be tagged.
     """
 
     role: Role
-    vips: int
     owner_role: Power | None
+    vips: tuple[str, ...] = ()
+    held: frozenset[str] = frozenset()
+    took_over_s: float | None = None
+    carp_problem: str = ""
     busy: tuple[str, ...] = ()
     problem: str = ""
 
@@ -84,11 +94,8 @@ def hindrance(schedule: Schedule, here: Standing) -> Sentence | None:
     """Why a schedule may not run now; None where it may."""
     if here.role is not Role.MASTER:
         return Sentence("this node is a backup, and only the master runs schedules", "turn it on at the master")
-    if here.vips:
-        return Sentence(
-            "vips are configured, and this version cannot tell whether this node holds them",
-            "synchronize by hand, or take vips: out of cluster.yaml",
-        )
+    if here.vips and (why := _not_serving(here)) is not None:
+        return why
     if here.owner_role is None:
         return Sentence(
             f"its owner {schedule.owner} is no user of this node", f"add the user, or write another owner: {_USERS}"
@@ -105,4 +112,25 @@ def hindrance(schedule: Schedule, here: Standing) -> Sentence | None:
     return None
 
 
+def _not_serving(here: Standing) -> Sentence | None:
+    """Only the node that people are on, and that has stood the test of a day, says what the others shall be."""
+    if here.carp_problem:
+        return Sentence(f"whether this node holds the VIPs is not known: {here.carp_problem}", _VIPS)
+    lacking = [vip for vip in here.vips if vip not in here.held]
+    if lacking:
+        return Sentence(f"this node is not MASTER of {listed(lacking)}", f"synchronize by hand if it is meant; {_VIPS}")
+    if here.took_over_s is None or here.took_over_s < AFTER_TAKEOVER_S:
+        return Sentence(
+            f"this node became MASTER {_ago(here.took_over_s or 0.0)} ago, "
+            f"and a schedule waits {show_duration(AFTER_TAKEOVER_S)} after that",
+            "synchronize by hand when you have seen that it is well",
+        )
+    return None
+
+
+def _ago(seconds: float) -> str:
+    return f"{seconds // 3600:.0f}h" if seconds >= 3600 else f"{max(seconds, 0.0) // 60:.0f}min"
+
+
+_VIPS = "`syncsrv vip status` says why"
 _USERS = "`syncsrv user list` shows who there is"

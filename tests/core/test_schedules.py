@@ -11,15 +11,19 @@ from pathlib import Path
 
 import pytest
 
+from syncsrv.clock import booted_s
 from syncsrv.config.model import Role
 from syncsrv.control.shapes import RollbackRequest, SyncRequest
 from syncsrv.control.shapes_page import ScheduleInfo, ScheduleSetRequest, SchedulesReply
 from syncsrv.core import schedules
+from syncsrv.core.parts import Core
 from syncsrv.core.schedules import ChangedScheduleError, HinderedError, NotSynchronizedError, UnknownScheduleError
 from syncsrv.core.soak import SoakFile
 from syncsrv.core.switches import Switch, Switches
 from syncsrv.store.receipts import read_receipts
 from syncsrv.store.tags import read_tag
+from tests.core.carp.carpkit import VIPS, running
+from tests.core.carp.fakecarp import FakeCarp, master, vip
 from tests.core.corekit import ALICE, CLUSTER, Node, Pair, pair_of
 from tests.support.wait import until
 
@@ -262,18 +266,41 @@ def test_a_running_sync_hinders_it_and_a_service_action_does_not(pair: Pair, clo
     assert schedules.standing(core, schedule, busy=True).busy == ()
 
 
-def test_vips_hinder_it_since_nobody_knows_who_holds_them(pair: Pair, clock: Moved) -> None:
+def test_with_vips_only_the_node_that_serves_runs_it_and_not_on_the_day_of_a_takeover(pair: Pair, clock: Moved) -> None:
     core = pair.fw1.core
-    text = (pair.fw1.etc / "cluster.yaml").read_text()
-    node_text = (pair.fw1.etc / "node.yaml").read_text()
-    (pair.fw1.etc / "node.yaml").write_text(node_text + "\ninterfaces: {lan: eth0}\n")
-    (pair.fw1.etc / "cluster.yaml").write_text(
-        text + "vips: [{vhid: 1, interface: lan, addresses: [192.0.2.10/24], password: x}]\n"
-    )
+    with (pair.fw1.etc / "node.yaml").open("a") as file:
+        file.write("\ninterfaces: {lan: eth0, wan: eth1}\n")
+    with (pair.fw1.etc / "cluster.yaml").open("a") as file:
+        file.write(VIPS.replace("!secret carp_lan", "x"))
     pair.fw1.app.reload()
-    assert core.cluster.vips
-    with pytest.raises(HinderedError, match="cannot tell whether this node holds them"):
-        fire(pair.fw1)
+    core.soak.saw(core.recorder.head() or "")
+
+    def hindered(why: str) -> None:
+        with pytest.raises(HinderedError, match=why):
+            fire(pair.fw1)
+        assert why in shown(pair.fw1).hindrance
+
+    hindered("whether this node holds the VIPs is not known: the carp process was not asked yet")
+    lately, long_ago = booted_s() - 60.0, booted_s() - 25 * HOUR_S
+    with running(pair.fw1) as carp:
+        _becomes(core, carp, long_ago, None)
+        hindered("this node is not MASTER of 2@wan")
+        _becomes(core, carp, long_ago, lately)
+        hindered("this node became MASTER 1min ago, and a schedule waits 1d after that")
+        _becomes(core, carp, long_ago, long_ago)
+        assert shown(pair.fw1).hindrance == ""
+        assert fire(pair.fw1).startswith("nothing to do: nothing on main has soaked")
+
+
+def _becomes(core: Core, carp: FakeCarp, *since: float | None) -> None:
+    """MASTER of a VIP since then, seconds since boot, or BACKUP."""
+    settings = core.carp.settings
+    vips = tuple(
+        vip(settings, number) if at is None else master(settings, number, since_boot_s=at)
+        for number, at in enumerate(since)
+    )
+    carp.says(vips=vips)
+    until(lambda: core.carp.reading.now is not None and core.carp.reading.now.vips == vips, what="core to hear of it")
 
 
 def test_a_backup_runs_none(pair: Pair) -> None:

@@ -11,7 +11,9 @@ from syncsrv.plan.soak import SEEN_MOST, Standing, hindrance, newest_soaked, tak
 
 LINE = ("c3", "c2", "c1", "c0")
 SEEN = {"c1": 100.0, "c2": 200.0, "c3": 300.0}
-HERE = Standing(role=Role.MASTER, vips=0, owner_role=Power.OPERATOR)
+HERE = Standing(role=Role.MASTER, owner_role=Power.OPERATOR)
+DAY_S = 24 * 3600.0
+SERVES = replace(HERE, vips=("1@lan", "2@wan"), held=frozenset({"1@lan", "2@wan"}), took_over_s=DAY_S)
 SCHEDULE = Schedule.model_validate({"do": "sync", "cron": "0 3 * * *", "soak": "6h", "owner": "alice"})
 
 
@@ -81,13 +83,24 @@ def test_what_was_undone_since_is_taken_back() -> None:
 def test_a_schedule_runs_on_a_master_whose_user_may() -> None:
     assert hindrance(SCHEDULE, HERE) is None
     assert hindrance(SCHEDULE, replace(HERE, owner_role=Power.ADMIN)) is None
+    assert hindrance(SCHEDULE, SERVES) is None
 
 
 @pytest.mark.parametrize(
     "here, why",
     [
         (replace(HERE, role=Role.BACKUP), "this node is a backup"),
-        (replace(HERE, vips=1), "cannot tell whether this node holds them"),
+        (
+            replace(SERVES, carp_problem="the process carp does not answer"),
+            "whether this node holds the VIPs is not known: the process carp does not answer",
+        ),
+        (replace(SERVES, held=frozenset({"1@lan"})), "this node is not MASTER of 2@wan"),
+        (replace(SERVES, held=frozenset(), took_over_s=None), "this node is not MASTER of 1@lan, 2@wan|and 2@wan"),
+        (
+            replace(SERVES, took_over_s=DAY_S - 1),
+            "this node became MASTER 23h ago, and a schedule waits 1d after that",
+        ),
+        (replace(SERVES, took_over_s=119.0), "this node became MASTER 1min ago"),
         (replace(HERE, owner_role=None), "its owner alice is no user of this node"),
         (replace(HERE, owner_role=Power.VIEWER), "its owner alice is only viewer"),
         (replace(HERE, problem="cluster.yaml is not in force"), "cluster.yaml is not in force"),

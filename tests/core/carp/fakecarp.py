@@ -96,7 +96,9 @@ class FakeCarp:
         self.close()
 
     def close(self) -> None:
-        """End as a process that ends does: its socket stays, and nobody listens."""
+        """End as a process that ends does: its socket stays, and nobody listens. Twice is once."""
+        if self._listener.fileno() < 0:
+            return
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         with self._lock:

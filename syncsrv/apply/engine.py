@@ -115,7 +115,7 @@ class Engine:
         try:
             return self._write(order, plan, record, context, steps)
         finally:
-            parts.unproven(False)
+            parts.unproven(parts.journal.path.exists())  # it stays where not all could be put back
 
     def _begin(self, order: Order, plan: Plan) -> Record:
         """The pre-image on main, the wanted tree held by a ref, the journal on disk: from here a crash is undone."""
@@ -185,18 +185,22 @@ class Engine:
                 parts.journal.advance(Phase.WRITING)
                 write_all(parts.files, record.operations, plan.live, plan.result, progress)
                 step.say(f"{counted(len(plan.changes), 'path')} on disk")
+            steps.check_withdrawn()
             with steps.step("read back") as step:
                 self._read_back(order, plan)
                 step.say("the disk equals the planned result")
+            steps.check_withdrawn()
             with steps.step("commit") as step:
                 commit = self._commit(order, record)
                 parts.journal.advance(Phase.APPLIED)
                 step.say(f"main is {commit[:10]}")
+            steps.check_withdrawn()
             if CLUSTER_AREA in order.chosen:
                 parts.take_effect(order.cluster)
             failed = settle.serve_changed(parts, record, order.cluster, steps)
             if failed:
                 raise CannotApplyError(failed, settle.SERVICES)
+            steps.check_withdrawn()
             if parts.hooks.has(HookName.POST_APPLY):
                 with steps.step("post-apply hook") as step:
                     said = parts.hooks.after(context)
@@ -206,6 +210,7 @@ class Engine:
                 drift = self._drift(order, plan)
                 step.result = "warning" if drift else "done"
                 step.say(drift or "the disk still equals the planned result")
+            steps.check_withdrawn()
         except SyncsrvError as error:
             return settle.put_back(parts, record, steps, error, written=written)
         except Exception:  # a bug must not leave half of it written; the top of the job logs it

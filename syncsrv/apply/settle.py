@@ -31,16 +31,25 @@ def job_ref(job: str) -> str:
 
 
 def serve_changed(parts: Parts, record: Record, cluster: Cluster, steps: Steps) -> str:
-    """Make the services load what was applied, in order, each with its health; the failures as a sentence."""
+    """Make the services load what was applied, in order, each with its health; the failures as a sentence.
+
+    Raises:
+        SyncsrvError: the job was withdrawn between two services.
+    """
     if record.restart_all:
         return restart_all(parts, cluster, steps)
     wishes = {name: OnChange(wish) for name, wish in record.services.items()}
-    return _failures(parts.services(cluster).after_change(wishes, lambda result: _tell(steps, result)))
+    return _failures(parts.services(cluster).after_change(wishes, lambda result: _tell_and_check(steps, result)))
 
 
 def restart_all(parts: Parts, cluster: Cluster, steps: Steps) -> str:
     """Restart all that runs or has failed; the failures as a sentence."""
-    return _failures(parts.services(cluster).restart_all(lambda result: _tell(steps, result)))
+    return _failures(parts.services(cluster).restart_all(lambda result: _tell_and_check(steps, result)))
+
+
+def _tell_and_check(steps: Steps, result: ActionResult) -> None:
+    _tell(steps, result)
+    steps.check_withdrawn()
 
 
 def _tell(steps: Steps, result: ActionResult) -> None:

@@ -50,6 +50,7 @@ class Steps:
     stop: Stop = field(default_factory=Stop)
     """Ends the check that runs when the job is aborted."""
     _aborted_by: str = ""
+    _withdrawn: SyncsrvError | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def abort(self, by: str) -> None:
@@ -59,10 +60,27 @@ class Steps:
         self.stop.ask()
 
     def check_abort(self) -> None:
-        """Raise AbortedError when somebody asked for it."""
+        """Raise AbortedError when somebody asked for it, and the error of ``withdraw`` likewise."""
+        self.check_withdrawn()
         with self._lock:
             if self._aborted_by:
                 raise AbortedError(self.job, self._aborted_by)
+
+    def withdraw(self, error: SyncsrvError) -> None:
+        """End the job at its next step, whichever that is: what has been written is put back.
+
+        An abort is heeded until everything is on the disk; this until the very end (DESIGN 4.4).
+        """
+        with self._lock:
+            self._withdrawn = self._withdrawn or error
+        self.stop.ask()
+
+    def check_withdrawn(self) -> None:
+        """Raise the error of ``withdraw``, once: what puts everything back must not be ended by it too."""
+        with self._lock:
+            error, self._withdrawn = self._withdrawn, None
+        if error is not None:
+            raise error
 
     @contextmanager
     def step(self, name: str) -> Iterator[OpenStep]:

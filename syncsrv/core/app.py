@@ -36,6 +36,9 @@ from syncsrv.control.verbs import VERBS, Door
 from syncsrv.core import schedules, upkeep
 from syncsrv.core.backup import applied_again, applied_by
 from syncsrv.core.carp.carp import Carp
+from syncsrv.core.carp.duties import Duties
+from syncsrv.core.carp.serving import unproven
+from syncsrv.core.carp.standing import serves
 from syncsrv.core.devices import Devices, page_secret
 from syncsrv.core.following import believed
 from syncsrv.core.freshness import Freshness
@@ -144,7 +147,7 @@ class App:
             take_effect=self._take_effect,
             remember=self._remember,
             remember_again=self._remember_again,
-            unproven=lambda _: None,
+            unproven=lambda on: unproven(self.core, on),
         )
         self.core = Core(
             live=self._live,
@@ -172,6 +175,7 @@ class App:
             soak=SoakFile(node.state_dir / "soak.json", clock, boot_id()),
             watch_problem=lambda: self._watcher.degraded,
         )
+        self._duties = Duties(self.core, directory, boot_id())
         self._watcher = Watcher(node.root, self._changed, clock)
         handlers = Handlers(self.core).table()
         self._server = Server(VERBS, handlers, node=node.node, version=__version__, claim=login.claim)
@@ -197,7 +201,7 @@ class App:
         upkeep.begin(core, self._scan)
         schedules.put_in_force(core)
         core.timetable.start()
-        core.carp.tell_ready(True)
+        self._duties.start()
         log.info("node %s, %s: ready", node.node, node.role)
 
     def stop(self) -> None:
@@ -207,6 +211,7 @@ class App:
         self._ssh.end_waiting()
         for job in core.jobs.running():
             self._guarded(partial(core.jobs.abort, job.id, "the end of core"))
+        self._duties.stop()
         self._server.close()
         self._web_server.close()
         core.web.close()
@@ -318,6 +323,7 @@ class App:
             reloads=self._reloads,
             newest_change=lambda name: self._freshness.newest_change(name, cluster, areas),
             newest_file=lambda name: self._freshness.newest_file(name, cluster, areas),
+            is_carp_master=lambda: serves(self.core.carp.reading.now) is True,
             memory=self._memory,
         )
 

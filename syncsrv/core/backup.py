@@ -18,6 +18,7 @@ from syncsrv.clock import rfc3339
 from syncsrv.config.model import Role
 from syncsrv.control.dispatch import Caller
 from syncsrv.control.shapes import NodeResult, PullRequest, SyncRequest
+from syncsrv.core.carp.serving import ends_if_master
 from syncsrv.core.fetch import fetched
 from syncsrv.core.jobs import Job, about, click_of
 from syncsrv.core.mains import remember_main
@@ -161,7 +162,8 @@ def _take(
         dry_run=request.dry_run,
         restart_all=request.restart_all,
     )
-    return core.engine.run(order, steps)
+    with ends_if_master(core, order, steps):
+        return core.engine.run(order, steps)
 
 
 def _fetch(core: Core, offer: Offer, job: Job, steps: Steps) -> tuple[str, str, str]:

@@ -11,6 +11,7 @@ from syncsrv.apply.order import CannotApplyError, Order
 from syncsrv.config.load import parse_cluster
 from syncsrv.config.model import Cluster, Role
 from syncsrv.config.problem import ConfigurationError
+from syncsrv.core.carp import serving
 from syncsrv.core.parts import TAGS, Core
 from syncsrv.errors import UsageError
 from syncsrv.plan import guards
@@ -160,7 +161,7 @@ def chosen_of(asked: tuple[str, ...], tag: str, areas: tuple[str, ...], cluster:
 
 def _fired(core: Core, cluster: Cluster, tag: str, commit: str, theirs: str) -> tuple[Fired, ...]:
     """The guards that need more than the plan to see."""
-    found = [guards.version(__version__, theirs)]
+    found = [guards.version(__version__, theirs), serving.guard(core)]
     applied = core.state.now.newest
     if applied is not None:
         found.append(guards.commands(core.cluster, cluster))

@@ -112,6 +112,8 @@ class Core:
     soak: SoakFile
     watch_problem: Callable[[], str]
     """Why changes may go unnoticed until the next full scan; empty where none does."""
+    troubles: list[Callable[[], tuple[str, ...]]] = field(default_factory=list)
+    """Who else knows what an operator should: each gives sentences."""
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -173,7 +175,7 @@ class Core:
 
     def notices(self) -> list[str]:
         """What an operator should know about how this node runs."""
-        said = self.web.notices()
+        said = [*self.web.notices(), *(one for troubles in self.troubles for one in troubles())]
         if os.geteuid() != 0:
             said.append("not started as root: all processes run as one user, and checks are not isolated")
         return said

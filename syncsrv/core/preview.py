@@ -18,6 +18,7 @@ from syncsrv.config.problem import ConfigurationError
 from syncsrv.control.shapes import Facts, RollbackRequest, ServiceInfo, SyncRequest
 from syncsrv.control.shapes_page import NodePreview, PreviewReply, PreviewRequest
 from syncsrv.core import master, rollback
+from syncsrv.core.carp import serving
 from syncsrv.core.facts import service_info
 from syncsrv.core.keptjobs import kept
 from syncsrv.core.mains import last_known
@@ -300,6 +301,8 @@ def _fired(
     if facts is not None:
         version = guards.version(facts.version, __version__)
         yield from (version,) if version else ()
+        serves = serving.guard_of_peer(name, facts)
+        yield from (serves,) if serves else ()
         newest = facts.situation.applied_tag
         if newest is not None:
             yield from _since(core, name, draft, cluster, theirs, facts, newest)

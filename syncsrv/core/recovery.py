@@ -25,8 +25,10 @@ def recover(core: Core) -> None:
         DamagedError, JournalFormatError: the journal cannot be read; nothing was touched.
     """
     record = core.engine.parts.journal.load()
+    core.engine.parts.unproven(record is not None)
     steps = Steps(record.job if record is not None else "", core.clock, _tell)
     outcome = core.engine.recover(steps)
+    core.engine.parts.unproven(core.engine.parts.journal.path.exists())
     if record is not None and outcome is not None:
         log.warning("after a crash: %s", outcome.reason)
         result = "rolled_back" if outcome.put_back else outcome.result

@@ -128,6 +128,31 @@ def commands(live: Cluster, wanted: Cluster) -> Fired | None:
     )
 
 
+def target_is_master(node: str, served: Iterable[str], unknown: str = "") -> Fired | None:
+    """The node that would be changed serves: people are on it now (DESIGN 3.3).
+
+    Args:
+        node: its name.
+        served: what it holds as MASTER, such as ``1@lan (192.0.2.10/24)``.
+        unknown: why it cannot be told whether it serves; empty where it can.
+    """
+    held = list(served)
+    if held:
+        return Fired(
+            Guard.TARGET_IS_MASTER,
+            f"{node} is MASTER of {listed(held)}: what a sync breaks there, people notice at once",
+            f"`syncsrv vip switchover` on {node} first lets its peer serve; "
+            "to change the node that serves, an admin repeats with --force target-is-master",
+        )
+    if unknown:
+        return Fired(
+            Guard.TARGET_IS_MASTER,
+            f"whether {node} is MASTER of a virtual address cannot be told: {unknown}",
+            f"see `syncsrv vip status` on {node}; if it does not serve, an admin repeats with --force target-is-master",
+        )
+    return None
+
+
 def version(ours: str, theirs: str) -> Fired | None:
     """The two nodes run different releases of syncsrv."""
     if ours == theirs:

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import TypeAlias
 
 from syncsrv.clock import Clock
-from syncsrv.config.model import ManagerKind, OnChange, RunOn, Service
+from syncsrv.config.model import Health, ManagerKind, OnChange, RunOn, Service
 from syncsrv.errors import UsageError
 from syncsrv.services import decide
 from syncsrv.services.base import Action, ActionResult, Manager, Result, ServiceActionError, ServiceState, ServiceStatus
@@ -90,6 +90,14 @@ class Services:
         """A reading of every service, by name: state, health, restart_pending. Takes as long as the slowest check."""
         readings = self._reader.with_health(self._reader.states(sorted(self._services)))
         return [self._judged(status) for status in readings.values()]
+
+    def state(self, name: str) -> ServiceStatus:
+        """What its manager says of one service; it must be configured."""
+        return self._reader.state(name)
+
+    def ask(self, name: str, health: Health) -> Probed:
+        """One probe of a service, which leaves no trace in its readings."""
+        return self._reader.ask(name, health)
 
     def act(self, action: Action, names: Sequence[str], report: Report | None = None) -> list[ActionResult]:
         """Do what a person asks, in ``after:`` order (stop: the other way round), whatever becomes of one of them.

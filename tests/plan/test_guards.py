@@ -149,3 +149,18 @@ def test_a_listener_written_with_its_address_counts_too() -> None:
     assert guards.names_listener(b"ip daddr 192.0.2.2:8022 accept", "192.0.2.2:8022")
     assert guards.names_listener(b"proxy_pass 127.0.0.1:8443;", "127.0.0.1:8443")
     assert not guards.names_listener(b"proxy_pass 127.0.0.1:18443;", "127.0.0.1:8443")
+
+
+def test_a_node_that_serves_and_one_of_which_that_is_unknown() -> None:
+    assert guards.target_is_master("fw2", []) is None
+    fired = guards.target_is_master("fw2", ["1@lan (192.0.2.10/24)", "2@wan (198.51.100.10/24)"], "it is silent")
+    assert fired is not None
+    assert fired.guard is Guard.TARGET_IS_MASTER
+    assert "fw2 is MASTER of 1@lan (192.0.2.10/24), 2@wan (198.51.100.10/24)" in fired.saw
+    assert "`syncsrv vip switchover` on fw2" in fired.remedy
+    unknown = guards.target_is_master("fw2", [], "it is silent")
+    assert unknown is not None
+    assert unknown.saw == "whether fw2 is MASTER of a virtual address cannot be told: it is silent"
+    for one in (fired, unknown):
+        assert "an admin repeats with --force target-is-master" in one.remedy
+    assert Guard.TARGET_IS_MASTER in guards.NEEDS_ADMIN

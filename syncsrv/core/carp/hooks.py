@@ -19,7 +19,6 @@ from pathlib import Path
 from syncsrv.apply.hookfile import DEADLINE_S, HookFaultError, environment, run_hook
 from syncsrv.clock import Clock
 from syncsrv.config.model import Node
-from syncsrv.core.carp import standing
 from syncsrv.core.carp.configure import write
 from syncsrv.core.carp.standing import NodeState
 from syncsrv.errors import SyncsrvError
@@ -88,10 +87,10 @@ class Told:
         return json.dumps({**asdict(self), "root": os.fspath(self.root), "before": before}).encode("ascii")
 
 
-def told_of(node: Node, report: Report, state: NodeState) -> Told:
+def told_of(node: Node, report: Report, state: NodeState, why: str) -> Told:
     """What a hook is told of a report."""
     vips = tuple(Vip(one.vhid, one.interface, one.device, one.state, one.reason, one.addresses) for one in report.vips)
-    return Told(node.node, node.root, state, standing.why(report), dict(report.demotion_reasons), vips)
+    return Told(node.node, node.root, state, why, dict(report.demotion_reasons), vips)
 
 
 @dataclass(frozen=True, slots=True)

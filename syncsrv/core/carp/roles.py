@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 KIND = "services carp-master"
 AGAIN_S = 5.0
 """After this a job that could not begin is tried again."""
+FOLLOW_S = 0.5
 
 
 class SupersededError(SyncsrvError):
@@ -131,6 +132,8 @@ class Roles:
         core, known = self._core, self._done
         same = known is not None and known.serves == want.serves
         names = want.names - known.names if same and known is not None else want.names
+        if core.stopping.is_set():
+            return False
         if not core.services().astray(want.serves, names):
             with self._news:
                 self._failed = "" if not same else self._failed
@@ -150,7 +153,7 @@ class Roles:
             log.error("the services that follow the MASTER have to wait: %s", error)
             return False
         while job.state == "running" and not self._stopping:
-            job.follow(_NO_STEPS, self._again_s)
+            job.follow(_NO_STEPS, FOLLOW_S)
         return True
 
     def _work(self, want: _Want, names: frozenset[str], job: Job) -> Mapping[str, NodeResult]:

@@ -113,6 +113,7 @@ def info(settings: Settings, reading: Reading, intent: Intent, problems: tuple[s
         hold_preempt=intent.hold_preempt,
         troubles=problems,
         age_s=age_of(reading, now),
+        absent=reading.absent and bool(settings.vips),
     )
     report = reading.now
     if report is None:

@@ -65,7 +65,7 @@ def take(*, priority: int = PRIORITY, cpu_s: float = CPU_S) -> Timing:
 def _schedule(priority: int, cpu_s: float) -> str:
     """Why not real-time; empty when it is."""
     try:
-        _limit(resource.RLIMIT_RTTIME, int(cpu_s * 1_000_000))
+        _limit_use(int(cpu_s * 1_000_000))
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
     except OSError as error:
         reason = f"cannot use SCHED_FIFO: {_why(error)}, see the limit rtprio and the cgroup's cpu.rt_runtime_us"
@@ -78,12 +78,11 @@ def _schedule(priority: int, cpu_s: float) -> str:
     return f"{reason}; nice {_NICEST} instead"
 
 
-def _limit(what: int, most: int) -> None:
-    """Set a soft limit, and the hard one no lower than a second process started from here needs."""
-    _, hard = resource.getrlimit(what)
-    if hard != resource.RLIM_INFINITY:
-        most = min(most, hard)
-    resource.setrlimit(what, (most, hard))
+def _limit_use(most_us: int) -> None:
+    """SIGXCPU at the soft limit, SIGKILL at twice that; never above a hard limit that is there already."""
+    _, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
+    wanted = most_us * 2 if hard == resource.RLIM_INFINITY else min(most_us * 2, hard)
+    resource.setrlimit(resource.RLIMIT_RTTIME, (min(most_us, wanted), wanted))
 
 
 def _lock() -> tuple[bool, str]:

@@ -88,13 +88,20 @@ class Device:
         return LinkChanged(self.name, up=not why, has_source=bool(sources), why=why)
 
     def receive(self, now: float) -> Iterator[Heard]:
-        """The adverts among the packets that wait, each judged and counted."""
+        """The adverts among the packets that wait, each judged and counted.
+
+        A node of ours sends the same packet by IPv4 and then by IPv6; the second one says nothing new. It comes from a
+        link-local address, which is another one when the device was made anew, and is no stranger's all the same.
+        """
         if self._wire is None:
             return
         try:
             for number, frame in enumerate(self._wire.receive()):
                 judged = judge(frame, context=self._context, memory=self.memory, now=now)
                 if isinstance(judged, Accepted):
+                    said, peer = self._twins.get(judged.advert.vhid, (None, ""))
+                    if said == judged.advert.counter and judged.own_peer in (None, peer):
+                        continue
                     key = Key(self.name, judged.advert.vhid)
                     yield Heard(key, judged.advert, judged.source, self._peer(judged, now))
                 if number >= PACKETS_MOST:
@@ -124,19 +131,14 @@ class Device:
         return frozenset(key for key, (first_at, at) in self._strangers.items() if at - first_at >= STRANGER_SURE_S)
 
     def _peer(self, judged: Accepted, now: float) -> str | None:
-        """Which of our nodes it is. One sends the same packet by IPv4 and then by IPv6, from a link-local address that
-        is another one when its device was made anew: who says the same as a peer just did is that peer.
-        """
-        vhid, counter = judged.advert.vhid, judged.advert.counter
+        """Which of our nodes it is; who is none is remembered."""
+        vhid = judged.advert.vhid
         if judged.own_peer is not None:
-            self._twins[vhid] = (counter, judged.own_peer)
-            return judged.own_peer
-        said, peer = self._twins.get(vhid, (None, ""))
-        if said == counter:
-            return peer
-        key = vhid, str(judged.source)
-        self._strangers[key] = (self._strangers.get(key, (now, now))[0], now)
-        return None
+            self._twins[vhid] = (judged.advert.counter, judged.own_peer)
+        else:
+            key = vhid, str(judged.source)
+            self._strangers[key] = (self._strangers.get(key, (now, now))[0], now)
+        return judged.own_peer
 
     def close(self) -> None:
         """Give its sockets back."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import select
+import socket
 from collections.abc import Mapping, Sequence
 
 from syncsrv.carp.auth import VipSet, digest
@@ -59,13 +61,16 @@ class Executor:
             self._wires.pop(device).close()
         for device in wanted - set(self._wires):
             self._wires[device] = RawWire(device)
+            for handle in self._wires[device].filenos():  # nobody reads there: let the kernel keep nothing
+                with socket.socket(fileno=os.dup(handle)) as one:
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
         for parting in will.partings:
             self._sets[parting.device, parting.vhid] = vip_set(
                 parting.vhid, SetSettings(parting.addresses, parting.password)
             )
 
     def execute(self, will: Will) -> str:
-        """Say farewell for what was MASTER, take all addresses away, and say it again.
+        """Say farewell for what was MASTER, take all addresses away, and say it again: a farewell can be lost.
 
         Returns:
             What was done, for people; empty where there was nothing to do.
@@ -73,10 +78,18 @@ class Executor:
         self._farewell(will.partings)
         removed = self._remove(will.held)
         for _ in range(FAREWELLS - 1 if will.partings else 0):
-            select.select([], [], [], FAREWELL_GAP_S)  # a farewell can be lost; nothing else is to be done meanwhile
+            select.select([], [], [], FAREWELL_GAP_S)  # there is nothing else to do, so nothing else to wait for
             self._farewell(will.partings)
         done = [f"said farewell for vhid {parting.vhid} on {parting.device}" for parting in will.partings]
         return ", ".join(done + [f"removed {address} from {device}" for device, address in removed])
+
+    def filenos(self) -> Sequence[int]:
+        """Readable when the kernel reports something."""
+        return self._addresses.filenos()
+
+    def take_in(self) -> None:
+        """Read what the kernel reports, so that the book of addresses is right when it is needed."""
+        self._addresses.changed()
 
     def close(self) -> None:
         """Give the sockets back."""
@@ -99,6 +112,7 @@ class Executor:
         removed = []
         for device, written in held.items():
             interfaces = [ipaddress.ip_interface(one) for one in written]
+            self.take_in()
             there = {one.interface for one in self._addresses.links.assigned(device)}
             try:
                 self._addresses.release(device, interfaces)

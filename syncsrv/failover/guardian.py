@@ -149,7 +149,8 @@ class Guardian:
     def _watch(self, agent: subprocess.Popen[bytes], pidfd: int, control: socket.socket) -> None:
         """Until the agent has ended, or was killed because it was silent for too long or did not end when told to."""
         poll = select.poll()
-        for handle in (pidfd, control.fileno(), self._signals.fileno()):
+        reports = self._executor.filenos()
+        for handle in (pidfd, control.fileno(), self._signals.fileno(), *reports):
             poll.register(handle, select.POLLIN)
         life = self._orders.life
         if life is not None and not self._ends:
@@ -164,6 +165,8 @@ class Guardian:
             now = self._clock.monotonic()
             if pidfd in ready:
                 return
+            if ready.intersection(reports):
+                self._executor.take_in()
             if control.fileno() in ready:
                 if self._read(control):
                     heard_at = now
@@ -246,6 +249,8 @@ def main(argv: Sequence[str]) -> int:
         if found is None or not found.vips:
             say("carp", "no virtual address is configured: there is nothing to do")
             return 0
+        if os.geteuid() != 0:
+            raise NoRightsError("it does not run as root")
         with only_one("carp", orders.state_dir / LOCK):
             return _guard(orders, found)
     except SyncsrvError as error:
@@ -254,8 +259,6 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _guard(orders: Orders, found: Settings) -> int:
-    if os.geteuid() != 0:
-        raise NoRightsError("it does not run as root")
     timing = realtime.take()
     missing = capabilities.give_up_as_guardian()
     if missing:

@@ -23,7 +23,6 @@ from syncsrv.carp.effects import (
 )
 from syncsrv.carp.events import SendResult
 from syncsrv.carp.packet import FAREWELL, Advert, encode
-from syncsrv.clock import Clock
 from syncsrv.errors import SyncsrvError
 from syncsrv.failover.counting import Counter
 from syncsrv.failover.devices import Device
@@ -33,8 +32,11 @@ from syncsrv.failover.will import PATIENCE_LEAST_S, PATIENCE_S, Parting, Will
 
 log = logging.getLogger(__name__)
 
-SEEN_S = 0.3
-"""Until the kernel has reported all addresses that were added: those of IPv6 come from a work queue of it."""
+PROBE_AFTER = 2
+"""Refreshes between a claim and its probe: a MASTER that is taken over from needs a moment to let go."""
+
+PROBE_AGAIN = 5
+"""Refreshes between two probes while somebody else answers, to see whether he still does."""
 
 
 class Hands:
@@ -45,7 +47,6 @@ class Hands:
         announcer: to neighbours.
         counter: of adverts.
         leave: has the guardian keep a will, before an address is held and after it is given back.
-        clock: monotonic.
     """
 
     def __init__(
@@ -54,10 +55,8 @@ class Hands:
         announcer: Announcer,
         counter: Counter,
         leave: Callable[[Will], None],
-        clock: Clock,
     ) -> None:
-        self._clock = clock
-        self._added_at: dict[Key, float] = {}
+        self._seen: dict[Key, frozenset[Interface]] = {}
         self._addresses = addresses
         self._announcer = announcer
         self._counter = counter
@@ -69,6 +68,8 @@ class Hands:
         """What each MASTER's device is to have."""
         self.conflicts: dict[Key, dict[str, str]] = {}
         """By vhid: what the last probe found, by address."""
+        self._confirmed: dict[Key, set[str]] = {}
+        self._probe_in: dict[Key, int] = {}
         self.troubles: dict[str, str] = {}
         """What the system refuses, by what was tried."""
 
@@ -78,7 +79,7 @@ class Hands:
         for key in [key for key in self.holding if self.served[key].interfaces != self.holding[key]]:
             before, self.holding[key] = self.holding[key], self.served[key].interfaces
             self._bequeath()
-            self._add(key)
+            self._hold(key)
             self._give_back(key.device, [one for one in before if one not in self.holding[key]])
             self._announce(key)
         self._bequeath()
@@ -89,10 +90,12 @@ class Hands:
             case Hold(key):
                 self.holding[key] = self.served[key].interfaces
                 self._bequeath()
-                self._add(key)
+                self._hold(key)
             case Release(key):
                 self._give_back(key.device, self.holding.pop(key, self.served[key].interfaces))
-                self.conflicts.pop(key, None)
+                self._seen.pop(key, None)
+                for known in (self.conflicts, self._confirmed, self._probe_in):
+                    known.pop(key, None)
                 self._bequeath()
             case Advertise(key, advbase, advskew):
                 return self._send(key, advbase, advskew)
@@ -101,7 +104,7 @@ class Hands:
             case Announce(key):
                 self._announce(key)
             case Probe(key):
-                self._probe(key)
+                self._probe_in[key] = PROBE_AFTER
             case Forget(key):
                 self.served.pop(key, None)
             case Changed(key, old, new, reason):
@@ -115,19 +118,22 @@ class Hands:
         """Begin the lifetime of all that is held anew, and remove what should not be there."""
         for key in self.holding:
             self._hold(key)
+            if key in self._probe_in:
+                self._probe_in[key] -= 1
+                if self._probe_in[key] == 0:
+                    self._probe(key)
         self.sweep()
 
     def restore(self) -> None:
         """After a change of the kernel's: put back what something removed from a MASTER, and remove strays."""
-        now = self._clock.monotonic()
         for key, wanted in self.holding.items():
-            if now - self._added_at[key] < SEEN_S:  # the next refresh sees to it
-                continue
-            missing = [one for one in wanted if one not in self._addresses.held(key.device)]
-            if missing and not self._addresses.link(key.device):
-                gone = ", ".join(map(str, missing))
-                log.warning("%s: something removed %s from %s; put back", key, gone, key.device)
-                self._add(key)
+            held = self._addresses.held(key.device)
+            # Only what was there can have been removed: the kernel reports a new IPv6 address some moments later.
+            gone = [one for one in wanted if one in self._seen.get(key, ()) and one not in held]
+            self._seen[key] = held.intersection(wanted)
+            if gone and not self._addresses.link(key.device):
+                log.warning("%s: something removed %s from %s; put back", key, _listed(gone), key.device)
+                self._hold(key)
                 self._announce(key)
         self.sweep()
 
@@ -155,6 +161,8 @@ class Hands:
                     if text not in self.conflicts.setdefault(key, {}).values():
                         log.warning("%s: %s", key, text)
                     self.conflicts[key][str(address)] = text
+                    self._confirmed.setdefault(key, set()).add(str(address))
+                    self._probe_in.setdefault(key, PROBE_AGAIN)
                     found = True
         return found
 
@@ -162,10 +170,6 @@ class Hands:
         """Which addresses of a vhid are on its device now."""
         there = self._addresses.held(key.device)
         return tuple(one for one in self.served[key].interfaces if one in there)
-
-    def _add(self, key: Key) -> None:
-        self._hold(key)
-        self._added_at[key] = self._clock.monotonic()
 
     def _hold(self, key: Key) -> None:
         what = f"hold {key}"
@@ -192,7 +196,11 @@ class Hands:
             self._note(what, error)
 
     def _probe(self, key: Key) -> None:
-        self.conflicts.pop(key, None)
+        confirmed = self._confirmed.pop(key, set())
+        self.conflicts[key] = {one: text for one, text in self.conflicts.get(key, {}).items() if one in confirmed}
+        del self._probe_in[key]
+        if confirmed:
+            self._probe_in[key] = PROBE_AGAIN
         try:
             self._announcer.probe(key.device, self.served[key].interfaces)
         except OSError as error:

@@ -85,7 +85,7 @@ class Agent:
         self._troubles = troubles
         self._refused: dict[Key, str] = {}
         self._loop = Loop(self._woke, self._due)
-        self._hands = Hands(world.addresses, world.announcer, counter, bond.leave, clock)
+        self._hands = Hands(world.addresses, world.announcer, counter, bond.leave)
         self._boot_offset_s = booted_s() - clock.monotonic()
         now = clock.monotonic()
         self._refresh_at = now
@@ -175,11 +175,13 @@ class Agent:
             self._feed(Tick())
         if now >= self._refresh_at:
             self._refresh_at = now + REFRESH_S
+            self._woke()
             self._look()
             self._hands.refresh()
             self._judge_refusals(now)
         if now >= self._tell_at:
             self._tell(now)
+        self._kernel_reported(0)  # whoever asked for addresses above took reports in that were not looked at yet
         beat_at = self._bond.beat(now)
         if self._bond.gone:
             self._guardian_gone(0)
@@ -198,6 +200,7 @@ class Agent:
 
     def _kernel_reported(self, _: int) -> None:
         if self._world.addresses.changed():
+            self._woke()  # it may have been stopped in the middle of a turn
             self._look()
             self._hands.restore()
             self._tell_at = self._clock.monotonic()

@@ -84,6 +84,7 @@ class CarpNode:
 
     def start(self) -> CarpNode:
         """Start the guardian, whose life is a pipe of ours."""
+        self.end()
         self.write(self.settings)
         told = ["--state-dir", str(self.state_dir), "--life-fd", "0", "carp"]
         argv = [*self.lab.spaces.prefix(self.name), sys.executable, "-Es", "-m", "syncsrv.failover.guardian", *told]
@@ -172,6 +173,14 @@ def carp_nodes(lab: Lab, home: Path, **changes: Any) -> Iterator[tuple[CarpNode,
     finally:
         for node in nodes:
             node.end()
+
+
+def serve(pair: tuple[CarpNode, CarpNode]) -> tuple[CarpNode, CarpNode]:
+    """Both started, ``a`` MASTER and ``b`` BACKUP that has heard it."""
+    a, b = pair
+    a.start().await_state("MASTER")
+    b.start().await_report(lambda report: report.vips[0].state == "BACKUP" and report.vips[0].master_peer == "a")
+    return a, b
 
 
 def stop(pids: list[int]) -> None:

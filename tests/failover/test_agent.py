@@ -1,23 +1,29 @@
-"""Two real agents on one bridge: who serves, what happens on each end of one, and what is told."""
+"""Two real agents on one bridge: who serves, what happens to addresses, what is told, and what an order changes."""
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
 
+from syncsrv.failover import rtmessages as rt
 from syncsrv.failover.asking import Client
+from syncsrv.failover.intent import FILE as INTENT
 from syncsrv.failover.intent import Intent
-from tests.failover.carpkit import QUICK, CarpNode, carp_nodes
-from tests.support.lab import VIP, VIP6, Lab, lab
+from syncsrv.failover.messages import Report
+from syncsrv.failover.netlink import NLM_F_CREATE, NLM_F_REPLACE
+from tests.failover.carpkit import QUICK, CarpNode, carp_nodes, serve
+from tests.support.lab import DEVICE, VIP, VIP6, Lab, lab
 from tests.support.netns import needs_lab
 from tests.support.wait import until
 
 pytestmark = needs_lab
+
+SECOND = replace(QUICK, vhid=2, addresses=("10.99.0.200/24",))
 
 
 @pytest.fixture
@@ -32,14 +38,12 @@ def pair(net: Lab, short_tmp: Path) -> Iterator[tuple[CarpNode, CarpNode]]:
         yield nodes
 
 
-def serve(pair: tuple[CarpNode, CarpNode]) -> tuple[CarpNode, CarpNode]:
-    """Both started, ``a`` MASTER and ``b`` BACKUP that has heard it."""
-    a, b = pair
-    a.start()
-    b.start()
-    a.await_state("MASTER")
-    b.await_report(lambda report: report.vips[0].state == "BACKUP" and report.vips[0].master_peer == "a")
-    return a, b
+def put(node: CarpNode, address: str, lifetime_s: float = 1000) -> None:
+    """An address with our mark, as a process of ours would have put it there."""
+    with node.lab.spaces.asking(node.name) as requests:
+        index = int(node.lab.spaces.python(node.name, f"import socket; print(socket.if_nametoindex('{DEVICE}'))"))
+        body = rt.new_address(index, ip_interface(address), lifetime_s, prefix_route=False)
+        requests.ask(rt.RTM_NEWADDR, body, NLM_F_CREATE | NLM_F_REPLACE)
 
 
 def test_the_better_one_serves_and_the_other_knows_it(pair: tuple[CarpNode, CarpNode]) -> None:
@@ -52,6 +56,197 @@ def test_the_better_one_serves_and_the_other_knows_it(pair: tuple[CarpNode, Carp
     assert other.vips[0].held == ()
     assert (other.vips[0].master_peer, other.vips[0].master_advskew) == ("a", 10)
     assert one.guardian_pid == a.pid
-    assert one.devices[0].sources[0] == a.node.address
+    assert a.node.address in one.devices[0].sources
+    assert not {VIP, VIP6} & set(one.devices[0].sources)
     assert one.settings_digest == a.settings.digest
     assert one.troubles == ()
+
+
+def test_an_address_that_something_removes_is_put_back(pair: tuple[CarpNode, CarpNode]) -> None:
+    a, _ = serve(pair)
+    for address in QUICK.addresses:
+        a.lab.spaces.address("a", DEVICE, address, remove=True)
+        until(lambda address=address: a.node.holds(address.partition("/")[0]), what=f"{address} to be back")  # type: ignore[misc]  # bound at once
+    assert "something removed 10.99.0.100/24 from eth0; put back" in a.text(), a.text()
+    vip = a.await_state("MASTER")
+    assert vip.held == QUICK.addresses
+
+
+def test_what_is_ours_and_stands_on_a_backup_is_removed(pair: tuple[CarpNode, CarpNode]) -> None:
+    _, b = serve(pair)
+    put(b, QUICK.addresses[0])
+    until(lambda: "removed from eth0, where this node is not MASTER: 10.99.0.100/24" in b.text(), what="its removal")
+    assert not b.node.holds()
+    assert b.node.holds(b.node.address)
+
+
+def test_what_an_earlier_process_left_is_removed_before_anything_else(pair: tuple[CarpNode, CarpNode]) -> None:
+    a, _ = pair
+    put(a, QUICK.addresses[0])
+    a.start()
+    until(lambda: "removed from eth0 what was left there: 10.99.0.100/24" in a.text(), what="the sweep")
+    a.await_state("MASTER")
+
+
+def test_another_vhid_leaves_the_first_untouched_and_goes_as_it_came(pair: tuple[CarpNode, CarpNode]) -> None:
+    a, b = serve(pair)
+    before = a.await_state("MASTER")
+    for node in (a, b):
+        node.apply(replace(node.settings, vips=(QUICK, SECOND)))
+    a.await_state("MASTER", vhid=2)
+    until(lambda: a.lab.holders("10.99.0.200") == {"a"}, what="the second vhid to be served")
+    for node in (a, b):
+        node.apply(replace(node.settings, vips=(QUICK,)))
+    until(lambda: a.lab.holders("10.99.0.200") == set(), what="the second vhid to be gone")
+    after = a.await_report(lambda report: len(report.vips) == 1).vips[0]
+    assert (after.since_boot_s, after.transitions) == (before.since_boot_s, before.transitions)
+    assert a.text().count("vhid 1 on eth0: BACKUP -> MASTER") == 1
+    assert "vhid 1 on eth0: MASTER" not in a.text()
+    assert "vhid 2 on eth0: MASTER" in a.text()
+
+
+def test_a_masters_new_address_comes_without_a_change_of_state(pair: tuple[CarpNode, CarpNode]) -> None:
+    a, b = serve(pair)
+    before = a.await_state("MASTER")
+    other = replace(QUICK, addresses=("10.99.0.101/24",), wire=QUICK.own_set)
+    for node in (b, a):  # the old digest stays on the wire, so that nobody is misunderstood
+        node.apply(replace(node.settings, vips=(other,)))
+    until(lambda: a.lab.holders("10.99.0.101") == {"a"} and a.lab.holders() == set(), what="the other address")
+    after = a.await_state("MASTER")
+    assert (after.transitions, after.held) == (before.transitions, ("10.99.0.101/24",))
+    assert b.await_state("BACKUP").counters["badauth"] == 0
+
+
+def test_maintenance_hands_over_and_says_to_whom_and_ends_with_the_order(pair: tuple[CarpNode, CarpNode]) -> None:
+    a, b = serve(pair)
+    a.apply(intent=Intent(maintenance=True))
+    b.await_state("MASTER")
+    report = a.await_report(lambda report: report.vips[0].state == "BACKUP")
+    assert report.vips[0].handover.startswith("taken by b")
+    assert (report.maintenance, report.demotion_reasons, report.vips[0].advertised) == (True, {"maintenance": 240}, 240)
+    until(lambda: a.lab.holders() == {"b"}, what="b to be the only holder")
+    a.apply(intent=Intent())
+    a.await_state("MASTER")
+    b.await_state("BACKUP")
+
+
+def test_without_a_peer_maintenance_says_that_nobody_took_over(pair: tuple[CarpNode, CarpNode]) -> None:
+    a, _ = pair
+    a.start().await_state("MASTER")
+    a.apply(intent=Intent(maintenance=True))
+    report = a.await_report(lambda report: report.vips[0].handover not in ("", "under way"))
+    assert (report.vips[0].handover, report.vips[0].state) == ("no peer took over", "MASTER")
+    assert a.node.holds()
+
+
+def test_a_machine_that_answers_for_the_address_too_is_named_until_it_does_not(pair: tuple[CarpNode, CarpNode]) -> None:
+    a, _ = pair
+    a.lab.spaces.address("client", DEVICE, QUICK.addresses[0])
+    a.start().await_state("MASTER")
+    (said,) = a.await_report(lambda report: report.vips[0].conflicts != ()).vips[0].conflicts
+    assert said.endswith(" answers for 10.99.0.100 on eth0 too")
+    a.lab.spaces.address("client", DEVICE, QUICK.addresses[0], remove=True)
+    a.await_report(lambda report: report.vips[0].conflicts == (), 15)
+    assert a.await_state("MASTER").transitions == 2
+
+
+def test_a_takeover_from_a_peer_is_no_conflict(pair: tuple[CarpNode, CarpNode]) -> None:
+    a, b = pair
+    b.start().await_state("MASTER")
+    a.start().await_state("MASTER")
+    sent = a.await_state("MASTER").counters["sent"]
+    a.await_report(lambda report: report.vips[0].counters["sent"] > sent + 80)  # 3 s: the probe has been answered
+    assert "answers for" not in a.text()
+
+
+def test_a_disabled_node_holds_nothing_and_stays_so_when_started_again(pair: tuple[CarpNode, CarpNode]) -> None:
+    a, b = serve(pair)
+    a.apply(intent=Intent(disabled=True))
+    a.await_state("INIT")
+    b.await_state("MASTER")
+    a.signal(signal.SIGTERM)
+    assert a.wait() == 0
+    a.start()
+    assert a.await_report(lambda report: report.disabled).vips[0].state == "INIT"
+
+
+def test_orders_that_cannot_be_read_demote(pair: tuple[CarpNode, CarpNode]) -> None:
+    a, _ = pair
+    (a.state_dir / INTENT).write_text("{")
+    a.start()
+    report = a.await_report(lambda report: report.vips[0].state == "MASTER")
+    assert report.demotion_reasons == {"orders-unreadable": 240}
+    assert "cannot tell what was ordered of failover" in report.troubles[0]
+    a.apply(intent=Intent())
+    a.await_report(lambda report: report.demotion_total == 0 and report.troubles == ())
+
+
+def test_until_it_is_told_ready_it_is_demoted(net: Lab, short_tmp: Path) -> None:
+    with carp_nodes(net, short_tmp, ready_timeout_s=60.0) as (a, _):
+        a.start()
+        report = a.await_report(lambda report: report.vips[0].state == "MASTER")  # alone it serves all the same
+        assert (report.ready, report.demotion_reasons) == (False, {"not-ready": 240})
+        a.apply(ready=True)
+        a.await_report(lambda report: report.ready and report.demotion_total == 0)
+
+
+def test_below_a_second_only_among_peers_that_are_known(net: Lab, short_tmp: Path) -> None:
+    with carp_nodes(net, short_tmp, own_peers={}) as (a, _):
+        a.start()
+        vip = a.await_report(lambda report: report.vips[0].reason.startswith("advbase 0")).vips[0]
+        assert vip.state == "INIT"
+        assert "pair the nodes, or set advbase to 1 or more" in vip.reason
+        a.apply(replace(a.settings, own_peers={"b": ("10.99.0.2",)}))
+        a.await_state("MASTER")
+
+
+def test_a_link_that_is_lost_and_comes_back(pair: tuple[CarpNode, CarpNode]) -> None:
+    a, b = serve(pair)
+    a.lab.pull("a")
+    vip = a.await_state("INIT")
+    assert vip.reason == "eth0 has no link"
+    assert not a.node.holds()
+    b.await_state("MASTER")
+    a.lab.plug("a")
+    a.await_state("BACKUP")
+    a.await_report(lambda report: report.vips[0].master_peer == "b")
+
+
+def test_a_device_that_is_deleted_and_made_again_is_used_again(pair: tuple[CarpNode, CarpNode]) -> None:
+    a, b = serve(pair)
+    a.lab.spaces.unplug("a")
+    assert a.await_state("INIT").reason == "there is no device eth0"
+    b.await_state("MASTER")
+    a.lab.spaces.plug("a")
+    a.lab.give(a.node)
+    a.await_report(lambda report: report.vips[0].state == "BACKUP" and report.vips[0].master_peer == "b")
+    a.await_state("MASTER")  # its new link-local address is unknown to b, which knows it by what it says
+    b.await_report(lambda report: report.vips[0].state == "BACKUP" and report.vips[0].master_peer == "a")
+
+
+def test_who_watches_is_told_of_each_change_and_of_the_latest_if_he_is_slow(pair: tuple[CarpNode, CarpNode]) -> None:
+    a, b = serve(pair)
+    with Client(a.run_dir) as watcher, Client(a.run_dir) as slow:
+        seen: list[Report] = [watcher.watch()]
+        slow.watch()
+        a.apply(intent=Intent(maintenance=True))
+        while seen[-1].vips[0].state != "BACKUP":
+            seen.append(watcher.next(deadline_s=5))
+        assert [one.seq for one in seen] == sorted({one.seq for one in seen})
+        b.await_state("MASTER")
+        asked = a.report()
+        assert asked is not None
+        while (latest := slow.next(deadline_s=7)).seq < asked.seq:
+            pass
+        assert latest.vips[0].state == "BACKUP"
+
+
+def test_a_flood_of_clients_harms_nobody(pair: tuple[CarpNode, CarpNode]) -> None:
+    a, b = serve(pair)
+    clients = [Client(a.run_dir) for _ in range(30)]
+    for client in clients[:16]:
+        client.close()
+    until(a.report, what="an answer in spite of those who hold connections")
+    for client in clients:
+        client.close()
+    assert b.await_state("BACKUP").transitions == 1

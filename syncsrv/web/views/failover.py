@@ -34,12 +34,19 @@ LAST = {"failed": "failed and changed nothing", "rolled_back": "was rolled back"
 
 
 def outlooks(status: Status, now: str) -> tuple[Outlook, ...]:
-    """One for each backup that this node knows; on a backup for itself."""
-    if status.role == MASTER:
-        nodes = [peer(name, one, status) for name, one in status.peers.items() if one.role != MASTER]
-    else:
-        nodes = [own(status, now)] if status.peers else []
-    return tuple(_outlook(one, status, now) for one in nodes)
+    """One for each node that would have to take over, as far as this one knows it; on a backup for itself."""
+    return tuple(outlook_of(status, name, now) for name in _behind(status, now))
+
+
+def _behind(status: Status, now: str) -> list[str]:
+    """The nodes that would have to take over: those behind whoever serves, else those behind the master."""
+    serving = vipfacts.serving(status, now)
+    backups = [name for name, one in status.peers.items() if one.role != MASTER]
+    if status.role != MASTER and status.peers:
+        return [master_of(status) or status.node] if status.node in serving else [status.node]
+    if serving and status.node not in serving:
+        return [status.node, *(name for name in backups if name not in serving)]
+    return backups
 
 
 def outlook_of(status: Status, name: str, now: str) -> Outlook:
@@ -138,6 +145,7 @@ def _ill(one: Column, service: ServiceInfo, running: set[str], master: str) -> F
             "bad", "bad", f"{service.name} would not serve", sentence(service.reason or f"it is {service.state}")
         )
     where = f"on {master} it runs" if service.name in running else "nor does it run on the other node"
+    where = "whether it runs elsewhere is not looked at" if one.name == master else where
     return Fact("warn", "pause", f"{service.name} is {service.state} on {one.name}", sentence(service.reason or where))
 
 

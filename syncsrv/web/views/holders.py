@@ -117,8 +117,12 @@ def _mute(mute: Sequence[Member], nodes: Sequence[Member], found: Sequence[Group
     base = _base(nodes, found)
     why = [sentence(f"{node.name}: {node.failover.why}") for node in mute if node.failover.why]
     others = f"As the others say, {base}." if base else "Who holds the addresses is not known."
-    title = f"UNKNOWN: the carp process{'es' if plural else ''} on {names} {'do' if plural else 'does'} not answer."
     step = f"On {names}: see that `syncsrv serve` runs, and its log."
+    if all(node.failover.absent for node in mute):
+        title = f"The carp process{'es' if plural else ''} on {names} {'do' if plural else 'does'} not run."
+        others = f"So nothing is held there. {f'As the others say, {base}.' if base else ''}".rstrip()
+        return Standing("bad", "unknown", title, " ".join([others, *why]), step, base)
+    title = f"UNKNOWN: the carp process{'es' if plural else ''} on {names} {'do' if plural else 'does'} not answer."
     return Standing("bad", "unknown", title, " ".join([others, *why]), step, base)
 
 
@@ -157,12 +161,18 @@ def _held(nodes: Sequence[Member], found: Sequence[Group]) -> Standing:
     return Standing(
         first.kind,
         "unknown" if silent else "same" if first.kind == "ok" else "different",
-        f"{base}; {first.text}.",
+        f"{base}; {_again(first.text, base)}.",
         " ".join(sentence(one.text) for one in rest if one.kind != "ok"),
         first.step,
         base,
         silent=silent,
     )
+
+
+def _again(text: str, base: str) -> str:
+    """Text that goes on about the node that the sentence begins with says ``it``."""
+    name = base.partition(" ")[0]
+    return f"it {text.removeprefix(f'{name} ')}" if text.startswith(f"{name} ") and " and " not in base else text
 
 
 def _moving(nodes: Sequence[Member]) -> str:
@@ -252,11 +262,8 @@ def _ways(answer: Answer, found: Standing, status: Status, power: str) -> tuple[
         return (Way(label, "/vips", "swap", first=True), *rest)[:WAYS]
     if len(answer.ways) >= WAYS:
         return answer.ways
-    serves = any(vip.state == MASTER for vip in status.vips)
-    why = ""
-    if power == "viewer":
-        why = "It needs the role operator"
-    elif not serves:
-        why = f"{status.node} holds no address"
-    first, *rest = answer.ways or (Way("See virtual IPs", "/vips", "swap"),)
+    first, *rest = answer.ways
+    if not any(vip.state == MASTER for vip in status.vips):
+        return (first, Way("See virtual IPs", "/vips", "swap"), *rest)
+    why = "It needs the role operator" if power == "viewer" else ""
     return (first, Way("Switch over…", "/vips?ask=switchover#ask", "swap", why=why), *rest)

@@ -49,7 +49,7 @@ def of_holder(node: Member) -> list[Remark]:
         remarks.append(Remark("bad", f"{listed(missing)} is not on its device", "See the log of carp there."))
     if node.failover.maintenance:
         text = f"{node.name} is in maintenance, and no peer took over"
-        remarks.append(Remark("bad", text, "See why the others did not, below."))
+        remarks.append(Remark("bad", text, "Mend what keeps the others from it."))
     elif node.demotion.known and node.demotion.total:
         remarks.append(Remark("warn", f"{node.name} is demoted by {reasons(node)}, and no peer is better"))
     if node.failover.timing.startswith("best effort"):

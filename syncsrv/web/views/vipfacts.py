@@ -33,10 +33,18 @@ def facts(status: Status, name: str, now: str) -> tuple[Fact, ...]:
         return (Fact("off", "later", "No virtual addresses are configured", evidence),)
     twice = [group for group in found if group.twice]
     already = [
-        Fact("bad", "bad", f"{listed(group.addresses)} is held twice already", f"By {' and '.join(group.holders)}.")
+        Fact("bad", "bad", f"Held twice already: {listed(group.addresses)}", f"By {' and '.join(group.holders)}.")
         for group in twice
     ]
     return (*already, *_of(node, nodes, found))
+
+
+def serving(status: Status, now: str) -> tuple[str, ...]:
+    """Who holds any address; empty where that is not known, or none are configured."""
+    at = moment(now)
+    assert at is not None
+    found = groups(members(status, at), at)
+    return tuple(dict.fromkeys(name for group in found for name in group.holders))
 
 
 def _of(node: Member, nodes: Sequence[Member], found: Sequence[Group]) -> tuple[Fact, ...]:
@@ -48,12 +56,14 @@ def _of(node: Member, nodes: Sequence[Member], found: Sequence[Group]) -> tuple[
     if not node.failover.running:
         return (Fact("bad", "bad", f"The carp process on {node.name} does not answer", sentence(node.failover.why)),)
     holds = [group for group in found if node.name in group.holders]
+    if any(group.twice for group in holds):
+        return ()
     if holds and len(holds) == len(found):
         return (Fact("ok", "ok", f"{node.name} holds {_count(found)} already"),)
     remark = unfit(node)
     if remark is not None:
         kind = "bad" if node.failover.disabled or any(node.state(key) != BACKUP for key in node.vips) else "warn"
-        return (Fact(kind, kind, f"{remark.text[:1].upper()}{remark.text[1:]}", remark.step),)
+        return (Fact(kind, kind, remark.text, remark.step),)
     lacks = [group for group in found if group.key not in node.vips]
     if lacks:
         evidence = "Synchronize cluster.yaml."

@@ -121,7 +121,7 @@ def _switchover(us: Member, taker: Member | None, found: Sequence[Group], outloo
         after = "Whether it takes the addresses back at once is what `carp: preempt` in cluster.yaml says."
         return Order(SWITCHOVER, f"Take the switchover of {us.name} back", "back", will, after, why=_mute(us))
     to = taker.name if taker is not None else "another node"
-    label = f"Switch over to {to}"
+    label = f"Switch over to {to}" if us.held else "Switch over"
     why = _mute(us)
     if not why and not us.held:
         holders = joined([*dict.fromkeys(name for group in found for name in group.holders)] or ["nobody"])

@@ -25,7 +25,6 @@ def rows(left: Member, right: Member, found: Sequence[Group]) -> tuple[Row, ...]
 
 
 def _vips(node: Member, twice: set[str], found: Sequence[Group]) -> Cell:
-    link = PAGE if twice & set(node.vips) else None
     if not node.vips:
         text = "none told" if node.lost else "none configured"
         return Cell(text, kind="off", icon="later", notes=_wire(node, found))
@@ -40,12 +39,12 @@ def _vips(node: Member, twice: set[str], found: Sequence[Group]) -> Cell:
         text = f"for all {len(addresses)}" if len(addresses) > 1 else ""
         if state == BACKUP and (master := _heard(node)):
             text = f"{text}, hears {master}".removeprefix(", ")
-        return Cell(plates=(Plate(state, _look(state, bad=False), text, addresses),), notes=notes, link=link)
+        return Cell(plates=(Plate(state, _look(state, bad=False), text, addresses),), notes=notes)
     plates = tuple(
         Plate(states[key], _look(states[key], bad=key in twice), addresses=tuple(map(bare, vip.addresses)))
         for key, vip in node.vips.items()
     )
-    return Cell(plates=plates, notes=notes, link=link)
+    return Cell(plates=plates, notes=notes)
 
 
 def _look(state: str, *, bad: bool) -> str:

@@ -47,7 +47,7 @@ SAID = {
     "not taken": (
         "bad",
         "different",
-        "fw1 holds all 3 addresses; fw1 is in maintenance, and no peer took over.",
+        "fw1 holds all 3 addresses; it is in maintenance, and no peer took over.",
     ),
     "demoted": ("warn", "different", "fw1 holds all 3 addresses; fw2 is demoted by 240 (link:eth1 240)."),
     "held back": (
@@ -207,6 +207,6 @@ def test_the_verbs() -> None:
     assert labels("two masters")[0] == ("Resolve two masters…", "")
     assert labels("nobody")[0] == ("See virtual IPs", "")
     assert ("Switch over…", "") in labels("serves")
-    assert ("Switch over…", "fw1 holds no address") in labels("backup serves")
+    assert ("See virtual IPs", "") in labels("backup serves")
     assert ("Switch over…", "It needs the role operator") in labels("serves", "viewer")
     assert len(labels("serves")) == 3

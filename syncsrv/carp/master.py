@@ -53,22 +53,22 @@ def heard(vhid: Vhid, what: Hear, around: Around) -> Step:
     else:
         reason = f"{speaker.name} is MASTER with {words(speaker)}, better than advskew {weighed_advskew(vhid, around)}"
     backup, effects = leave_for(Phase.BACKUP, vhid, around, reason)
-    backup = noted(backup, speaker)
-    if ours == speaker.rank and not speaker.peer:
-        backup = _tied(vhid, backup, around)
+    tied = ours == speaker.rank and not speaker.peer
+    backup = replace(noted(backup, speaker), ties=_ties(vhid, around) if tied else 0)
     if vhid.left_by and vhid.left_by.is_same(speaker) and around.now - vhid.since_at <= timing.REFUTED_S:
         backup = replace(backup, distrust_until_at=around.now + timing.DISTRUST_S)
         text = f"the farewell of {speaker.name} was not its own: no farewell counts for {timing.DISTRUST_S:.0f} s"
         effects = (*effects, Note(vhid.key, text))
-    return armed(backup, around, backup.master_down_s + around.jitter_s * 2**backup.ties), effects
+    jitter_s = around.jitter_s * 2**backup.ties if tied else 0.0
+    return armed(backup, around, backup.master_down_s + jitter_s), effects
 
 
-def _tied(master: Vhid, backup: Vhid, around: Around) -> Vhid:
+def _ties(vhid: Vhid, around: Around) -> int:
     """A stranger with equal adverts steps down too, as FreeBSD does. Whoever waits a little longer hears the other one
     before it takes over, unless the network takes longer still: so the little grows with each tie in a row.
     """
-    again = around.now - master.since_at <= backup.master_down_s
-    return replace(backup, ties=min(master.ties + 1, timing.TIES_MOST) if again else 1)
+    again = around.now - vhid.since_at <= vhid.master_down_s
+    return min(vhid.ties + 1, timing.TIES_MOST) if again else 1
 
 
 def _reassert(vhid: Vhid, speaker: Speaker, around: Around, *, contested: bool) -> Step:

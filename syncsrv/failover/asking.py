@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import time
 from pathlib import Path
 
@@ -59,7 +60,9 @@ class Client:
         self._path = run_dir / SOCKET
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            self._socket.settimeout(deadline_s)
+            # While others wait to be accepted, connect waits too; but only on a socket that blocks.
+            wait = struct.pack("ll", int(deadline_s), int(deadline_s % 1 * 1_000_000) or 1)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, wait)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST)
             self._connect()
         except OSError as error:
@@ -160,7 +163,7 @@ def _report(answer: Answer) -> Report:
 
 
 def _why(error: OSError) -> str:
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError | BlockingIOError):
         return "it does not answer in time"
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):
         return "it does not run"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -243,10 +244,9 @@ def test_who_watches_is_told_of_each_change_and_of_the_latest_if_he_is_slow(pair
 
 def test_a_flood_of_clients_harms_nobody(pair: tuple[CarpNode, CarpNode]) -> None:
     a, b = serve(pair)
-    clients = [Client(a.run_dir) for _ in range(30)]
-    for client in clients[:16]:
-        client.close()
-    until(a.report, what="an answer in spite of those who hold connections")
-    for client in clients:
-        client.close()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(a.run_dir)) for _ in range(30)]
+        for client in clients[:16]:
+            client.close()
+        until(a.report, what="an answer in spite of those who hold connections")
     assert b.await_state("BACKUP").transitions == 1

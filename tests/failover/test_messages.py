@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -150,6 +151,16 @@ def test_an_agent_that_is_away_or_silent_is_said_to_be(short_tmp: Path, closing:
             client.report()
         with pytest.raises(CarpAwayError, match="in time"):
             client.report(deadline_s=0.05)
+
+
+def test_an_agent_that_takes_no_connections_is_waited_for_no_longer_than_said(short_tmp: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        listener.bind(str(short_tmp / messages.SOCKET))
+        listener.listen(0)
+        stack.enter_context(Client(short_tmp))  # nobody accepts it: the next one finds no place
+        with pytest.raises(CarpAwayError, match="in time"):
+            Client(short_tmp, deadline_s=0.05)
 
 
 def test_a_run_dir_with_a_long_path_can_be_asked(short_tmp: Path, closing: list[Server]) -> None:

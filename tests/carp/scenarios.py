@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from syncsrv.carp.effects import Key
-from syncsrv.carp.events import Told
+from syncsrv.carp.events import LinkChanged, Told
 from syncsrv.carp.settings import NodeSettings, Preempt, VhidSettings
 from tests.carp.simulation import Machine, Weather, World, addresses
 
@@ -205,6 +205,15 @@ def _forge_often(scene: Scene, peer: str, times: str, seconds: str) -> None:
         scene.world.after(number * float(seconds), lambda: scene.world.forge_farewell(peer, scene.key(None)))
 
 
+def _forge(scene: Scene, peer: str, advskew: str) -> None:
+    scene.world.forge(peer, scene.key(None), 1, int(advskew))
+
+
+def _delete(scene: Scene, device: str, name: str) -> None:
+    scene.world.machines[name].cables[device] = False
+    scene.world.give(name, LinkChanged(device, False, False, f"{device} does not exist"))
+
+
 def _fail_sending(scene: Scene, name: str, verb: str) -> None:
     scene.world.machines[name].send_fails = verb == "cannot send"
 
@@ -214,11 +223,13 @@ HAPPENS: dict[str, Play] = {
     r"nothing happens": lambda scene: None,
     r"(\w+) loses its power": lambda scene, name: scene.world.lose_power(name),
     r"the agent of (\w+) is killed": lambda scene, name: scene.world.kill_agent(name),
+    r"the agent and the guardian of (\w+) are killed": lambda scene, name: scene.world.lose_power(name),
     r"(\w+) is stopped for ([\d.]+) s": _stop,
     r"(\w+) shuts down": lambda scene, name: scene.world.shut_down(name),
     r"the cable (?:(\w+) )?of (\w+) is pulled": lambda s, dev, name: s.world.plug(name, dev or "eth0", up=False),
     r"the cable (?:(\w+) )?of (\w+) is plugged in": lambda s, dev, name: s.world.plug(name, dev or "eth0", up=True),
     r"the link of (\w+) flaps (\d+) times, every ([\d.]+) s": _flap,
+    r"the device (\w+) of (\w+) is deleted": _delete,
     r"(\w+) is cut off silently": lambda scene, name: scene.world.cut(name),
     r"(\w+) is connected again": lambda scene, name: scene.world.connect(name),
     r"(\w+) does not hear (\w+)": lambda scene, name, other: scene.world.deaf.add((other, name)),
@@ -239,6 +250,7 @@ HAPPENS: dict[str, Play] = {
     r"vhid (\d+) on (\w+) of (\w+) is added": lambda s, vhid, device, name: _add(s, name, vhid, device),
     r"a farewell of (\w+) is forged": lambda scene, name: scene.world.forge_farewell(name, scene.key(None)),
     r"a farewell of (\w+) is forged (\d+) times, every ([\d.]+) s": _forge_often,
+    r"an advert of (\w+) with advskew (\d+) is forged": _forge,
     r"(\w+) hears from (\w+) over SSH for ([\d.]+) s": _tell,
     r"(\w+) (cannot send|can send again)": _fail_sending,
 }

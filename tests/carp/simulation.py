@@ -213,7 +213,11 @@ class World:
 
     def forge_farewell(self, name: str, key: Key, to: Iterable[str] | None = None) -> None:
         """Somebody on the segment sends what looks like a farewell of this machine, with a right digest."""
-        self._send(self.machines[name], key, FAREWELL, FAREWELL, to)
+        self.forge(name, key, FAREWELL, FAREWELL, to)
+
+    def forge(self, name: str, key: Key, advbase: int, advskew: int, to: Iterable[str] | None = None) -> None:
+        """The same with any other advert."""
+        self._send(self.machines[name], key, advbase, advskew, to)
 
     # Time.
 

@@ -31,6 +31,7 @@ _BY_CODE = {
     "denied": 403,
     "refused": 409,
     "stale-plan": 409,
+    "not-serving": 409,
     "too-large": 413,
     "slow-down": 429,
     "core-away": 503,

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -230,7 +231,7 @@ def test_a_switchover_of_nothing_is_refused(desk: Desk, oscar: Browser) -> None:
     assert "Switch over on that node&#39;s page" in page
     assert "<button class" not in page.partition('id="ask"')[2].partition("</form>")[0]
     answer = oscar.post("/vips", {"action": "switchover"})
-    assert answer.status_code >= 400
+    assert answer.status_code == 409
     assert "MASTER of nothing" in words(answer.text)
 
 
@@ -301,3 +302,35 @@ def test_none_are_configured(lone: Site) -> None:
     assert "MASTER" not in page
     answer = lone.browser("alice").post("/vips", {"action": "switchover"})
     assert answer.status_code == 400
+
+
+def ask(site: Site, name: str, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
+    """What the API answers to a program with a token."""
+    token = site.node.core.people.new_token(name)
+    client = site.app.test_client(use_cookies=False)
+    answer = client.open(path, method=method, headers={"Authorization": f"Bearer {token}"}, json=body)
+    return answer.status_code, answer.get_json()
+
+
+def test_the_api_says_the_same_and_takes_the_same_orders(desk: Desk, oscar: Browser) -> None:
+    desk.site.browser("vera")
+    status, found = ask(desk.site, "vera", "GET", "/api/v1/vips")
+    assert status == 200
+    fw1, fw2 = found["nodes"]["fw1"], found["nodes"]["fw2"]
+    assert [(one["state"], one["held"]) for one in fw1["vips"]][1] == ("MASTER", ["198.51.100.10/24"])
+    assert {one["state"] for one in fw2["vips"]} == {"BACKUP"}
+    assert fw1["failover"]["running"] is True
+    status, problem = ask(desk.site, "vera", "POST", "/api/v1/vips/actions", {"action": "maintenance-on"})
+    assert (status, problem["code"]) == (403, "denied")
+    status, problem = ask(desk.site, "oscar", "POST", "/api/v1/vips/actions", {"action": "explode"})
+    assert (status, problem["code"]) == (400, "bad-request")
+    desk.here.does = gives_to_nobody
+    order = {"action": "switchover", "why": "a rehearsal"}
+    status, reply = ask(desk.site, "oscar", "POST", "/api/v1/vips/actions", order)
+    assert (status, reply["done"], reply["taken_by"]) == (200, False, {"1@lan": "", "2@wan": ""})
+    assert "nobody took" in reply["text"]
+    desk.here.says(vips=backups(desk.site.node))
+    desk.fresh()
+    status, problem = ask(desk.site, "oscar", "POST", "/api/v1/vips/actions", {"action": "switchover"})
+    assert (status, problem["code"]) == (409, "not-serving")
+    assert "MASTER of nothing" in problem["detail"]

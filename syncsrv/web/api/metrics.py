@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from syncsrv.control.shapes import ServiceInfo, Status
-from syncsrv.control.shapes_failover import Demotion, VipInfo
 from syncsrv.plan import verdict
+from syncsrv.web.api import carpmetrics
 
 OPENMETRICS = "application/openmetrics-text"
 PLAIN = "text/plain"
@@ -40,7 +40,6 @@ class _Node:
     role: str | None
     state: str
     services: tuple[ServiceInfo, ...]
-    vips: tuple[VipInfo, ...]
 
 
 class _FromStatus(Collector):
@@ -50,7 +49,7 @@ class _FromStatus(Collector):
         self._status = status
 
     def collect(self) -> Iterator[Metric]:
-        yield _gauge("up", "Whether core answers; without it nothing else is told.", {(): float(bool(self._status))})
+        yield gauge("up", "Whether core answers; without it nothing else is told.", {(): float(bool(self._status))})
         if self._status is not None:
             yield from _families(self._status)
 
@@ -72,35 +71,31 @@ def render(status: Status | None, *, as_openmetrics: bool) -> tuple[bytes, str]:
 def _families(status: Status) -> Iterator[Metric]:
     own = status.node
     peers = status.peers
-    nodes = {own: _Node(status.role, status.sync.state, status.services, status.vips)}
-    nodes |= {name: _Node(one.role, one.state, one.services, one.vips) for name, one in peers.items()}
+    nodes = {own: _Node(status.role, status.sync.state, status.services)}
+    nodes |= {name: _Node(one.role, one.state, one.services) for name, one in peers.items()}
     behind = {own: status.sync.behind, **{name: one.behind for name, one in peers.items() if one.age_s is not None}}
     drift = {own: status.sync.drift, **{name: one.drift for name, one in peers.items() if one.age_s is not None}}
-    demotion: dict[str, Demotion] = {own: status.demotion}
-    demotion |= {name: one.demotion for name, one in peers.items() if one.age_s is not None}
 
     labels = ("node", "cluster", "version")
-    yield _gauge("build_info", "What this node runs.", {(own, status.cluster, status.version): 1}, labels)
+    yield gauge("build_info", "What this node runs.", {(own, status.cluster, status.version): 1}, labels)
     yield _one_of("role", "The role of a node.", {name: one.role for name, one in nodes.items()}, ROLES)
     yield _one_of("state", "The state of a node.", {name: one.state for name, one in nodes.items()}, STATES)
     yield _per_node("behind_commits", "Commits of the master that a node has not applied.", behind)
     yield _per_node("drift_files", "Files changed on a node since they were applied.", _counts(drift))
-    yield _gauge("untagged_commits", "Commits that no tag has yet.", {(): status.untagged})
-    yield _gauge("maintenance", "Whether this node is in maintenance.", {(): status.maintenance})
-    yield _gauge("jobs_running", "Jobs of this node under way.", {(): _running(status)})
+    yield gauge("untagged_commits", "Commits that no tag has yet.", {(): status.untagged})
+    yield gauge("jobs_running", "Jobs of this node under way.", {(): _running(status)})
 
     reachable: _Samples = {(name,): float(one.reachable) for name, one in peers.items()}
     ages: _Samples = {(name,): one.age_s for name, one in peers.items() if one.age_s is not None}
-    yield _gauge("peer_reachable", "Whether a peer answered the last polls.", reachable, ("peer",))
-    yield _gauge("peer_age_seconds", "Seconds since a peer was last heard.", ages, ("peer",))
+    yield gauge("peer_reachable", "Whether a peer answered the last polls.", reachable, ("peer",))
+    yield gauge("peer_age_seconds", "Seconds since a peer was last heard.", ages, ("peer",))
 
     yield from _services(nodes)
-    yield from _vips(nodes)
-    yield _per_node("demotion", "How far a node has lowered its own rank.", {n: d.total for n, d in demotion.items()})
+    yield from carpmetrics.families(status, gauge, counter)
     yield from _last_sync(status)
 
     left: Counter[tuple[str, ...]] = Counter((one.area, one.reason) for one in status.left_out)
-    yield _gauge("left_out_files", "Paths in an area that are not in the history.", left, ("area", "reason"))
+    yield gauge("left_out_files", "Paths in an area that are not in the history.", left, ("area", "reason"))
 
 
 def _services(nodes: Mapping[str, _Node]) -> Iterator[Metric]:
@@ -115,18 +110,9 @@ def _services(nodes: Mapping[str, _Node]) -> Iterator[Metric]:
             if one.health in ("ok", "failing"):
                 healthy[node, one.name] = one.health == "ok"
             pending[node, one.name] = one.restart_pending
-    yield _gauge("service_running", "Whether a service runs.", running, labels)
-    yield _gauge("service_healthy", "What its health check says, where it has one.", healthy, labels)
-    yield _gauge("service_restart_pending", "Whether it runs with an older configuration.", pending, labels)
-
-
-def _vips(nodes: Mapping[str, _Node]) -> Iterator[Metric]:
-    master: _Samples = {
-        (node, str(vip.vhid), vip.interface): float(vip.state == "MASTER")
-        for node, its in nodes.items()
-        for vip in its.vips
-    }
-    yield _gauge("vip_master", "Whether a node is MASTER of a virtual address.", master, ("node", "vhid", "interface"))
+    yield gauge("service_running", "Whether a service runs.", running, labels)
+    yield gauge("service_healthy", "What its health check says, where it has one.", healthy, labels)
+    yield gauge("service_restart_pending", "Whether it runs with an older configuration.", pending, labels)
 
 
 def _last_sync(status: Status) -> Iterator[Metric]:
@@ -136,7 +122,7 @@ def _last_sync(status: Status) -> Iterator[Metric]:
     yield _one_of("last_sync_result", "How the last run on this node ended.", {status.node: last.result}, RESULTS)
     if last.at:
         at = datetime.fromisoformat(last.at).timestamp()
-        yield _gauge("last_sync_timestamp_seconds", "When the last run on this node ended.", {(): at})
+        yield gauge("last_sync_timestamp_seconds", "When the last run on this node ended.", {(): at})
 
 
 def _running(status: Status) -> int:
@@ -148,7 +134,7 @@ def _counts(found: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
 
 
 def _per_node(name: str, about: str, values: Mapping[str, float]) -> Metric:
-    return _gauge(name, about, {(node,): value for node, value in values.items()}, ("node",))
+    return gauge(name, about, {(node,): value for node, value in values.items()}, ("node",))
 
 
 def _one_of(name: str, about: str, held: Mapping[str, str | None], words: tuple[str, ...]) -> Metric:
@@ -159,13 +145,24 @@ def _one_of(name: str, about: str, held: Mapping[str, str | None], words: tuple[
         if now is not None
         for word in dict.fromkeys((*words, now))
     }
-    return _gauge(name, about, values, ("node", name.removeprefix("last_sync_")))
+    return gauge(name, about, values, ("node", name.removeprefix("last_sync_")))
 
 
-def _gauge(
+def gauge(
     name: str, about: str, values: Mapping[tuple[str, ...], float], labels: tuple[str, ...] = ()
 ) -> GaugeMetricFamily:
+    """A number that goes up and down; what is not known is left out of ``values``."""
     family = GaugeMetricFamily(f"syncsrv_{name}", about, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, float(value))
+    return family
+
+
+def counter(
+    name: str, about: str, values: Mapping[tuple[str, ...], float], labels: tuple[str, ...] = ()
+) -> CounterMetricFamily:
+    """A number that only grows, and begins anew with the process that counts."""
+    family = CounterMetricFamily(f"syncsrv_{name}", about, labels=labels)
     for key, value in values.items():
         family.add_metric(key, float(value))
     return family

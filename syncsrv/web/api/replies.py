@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from syncsrv.control.shapes import JobInfo, Status
-from syncsrv.control.shapes_failover import Demotion, VipInfo
+from syncsrv.control.shapes_failover import Demotion, FailoverInfo, VipInfo
 from syncsrv.control.shapes_page import Session
 
 
@@ -39,12 +39,21 @@ class VersionReply:
 
 @dataclass(frozen=True, slots=True)
 class NodeVips:
-    """``age_s``: of the reading; 0 for this node, None for a peer that was never heard."""
+    """What a node said of its virtual addresses.
+
+    Attributes:
+        reachable: whether it answers this node; where it does not, it may hold something else by now.
+        age_s: of the reading; 0 for this node, None for a peer that was never heard.
+        vips: each; UNKNOWN where its carp process does not answer.
+        demotion: how far it has lowered its own rank, and why.
+        failover: its carp process, and what an operator has told it.
+    """
 
     reachable: bool
     age_s: float | None
     vips: tuple[VipInfo, ...]
     demotion: Demotion
+    failover: FailoverInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +92,12 @@ def jobs(status: Status) -> JobsReply:
 
 def vips(status: Status) -> VipsReply:
     """This node's virtual addresses and each peer's."""
-    peers = {name: NodeVips(one.reachable, one.age_s, one.vips, one.demotion) for name, one in status.peers.items()}
-    return VipsReply({status.node: NodeVips(True, 0.0, status.vips, status.demotion), **peers})
+    peers = {
+        name: NodeVips(one.reachable, one.age_s, one.vips, one.demotion, one.failover)
+        for name, one in status.peers.items()
+    }
+    own = NodeVips(True, 0.0, status.vips, status.demotion, status.failover)
+    return VipsReply({status.node: own, **peers})
 
 
 def drift(status: Status) -> DriftReply:

@@ -25,6 +25,7 @@ from syncsrv.control.shapes import (
     Slice,
     SyncRequest,
 )
+from syncsrv.control.shapes_failover import ACTIONS, VipRequest
 from syncsrv.control.shapes_page import AuditRequest, PreviewRequest
 from syncsrv.control.shapes_people import UserAddRequest as UserAdd
 from syncsrv.control.verbs import VERBS
@@ -37,6 +38,9 @@ WAIT_S = 25.0
 
 PEER_S = 20.0
 """For an answer that may have to come from a peer; core gives the peer less."""
+
+VIP_S = 25.0
+"""For an order of failover: until it is known who took over, and what each peer says of itself."""
 
 LONG_S = 90.0
 """For an answer that needs a full scan of the disk."""
@@ -139,6 +143,8 @@ _NARROWED: Mapping[tuple[type, str], Any] = {
     (Slice, "offset"): _COUNT,
     (SyncRequest, "confirm_within_s"): Annotated[float, Bounds(gt=0, le=86400, allow_inf_nan=False)] | None,
     (UserAdd, "role"): Literal[POWERS],
+    (VipRequest, "action"): Literal[ACTIONS],
+    (VipRequest, "weight"): Annotated[int, Bounds(ge=0, le=240)],
 }
 """Field to its type as the document declares it, where the dataclass says less: its module is for everybody."""
 
@@ -219,6 +225,10 @@ OPERATIONS: tuple[Operation, ...] = (
         *("get-vips", "GET", "/vips", "status", "The virtual addresses of each node, as last known."),
         reply=replies.VipsReply,
         turn=replies.vips,
+    ),
+    Operation(
+        *("act-on-vips", "POST", "/vips/actions", "vip", "Order failover of this node; says what really came of it."),
+        deadline_s=VIP_S,
     ),
     Operation(
         *("get-drift", "GET", "/drift", "status", "What was changed on each node since it was synchronized."),

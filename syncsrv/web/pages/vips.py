@@ -13,14 +13,12 @@ from syncsrv.errors import UsageError
 from syncsrv.web import access
 from syncsrv.web.access import needs
 from syncsrv.web.answers import Answers
+from syncsrv.web.api.table import VIP_S
 from syncsrv.web.views import holders, ledger, viporders
 from syncsrv.web.views import vips as views
 from syncsrv.web.views.members import groups, members
 
 blueprint = Blueprint("vips", __name__)
-
-ANSWER_S = 25.0
-"""Core waits for the outcome of a handover, and asks each peer what it says of itself."""
 
 
 @blueprint.get("/vips")
@@ -57,7 +55,7 @@ def order() -> Response:
         raise UsageError("cannot do this with virtual addresses: no such action", f"it is one of {', '.join(ACTIONS)}")
     if request.form.get("node", access.status().node) != access.status().node:
         raise UsageError("cannot order this of another node: a node decides about itself", "do it on that node's page")
-    reply: VipReply = access.ask("vip", asked, deadline_s=ANSWER_S)
+    reply: VipReply = access.ask("vip", asked, deadline_s=VIP_S)
     label = request.form.get("label", "")[:100] or asked.action
     return redirect(f"/vips?said={quote(_answers().put(access.current().person, label, reply))}#said", 303)
 

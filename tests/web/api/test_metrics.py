@@ -16,7 +16,8 @@ from syncsrv.control.shapes import (
     Status,
     SyncInfo,
 )
-from syncsrv.control.shapes_failover import Demotion, VipInfo
+from syncsrv.control.shapes_failover import Demotion, DeviceInfo, FailoverInfo, VipInfo
+from syncsrv.web.api.carpmetrics import STATES
 from syncsrv.web.api.metrics import render
 
 SYNC = SyncInfo(
@@ -33,8 +34,17 @@ SYNC = SyncInfo(
     LastSync("j", "done", "2026-01-02T03:04:05Z"),
 )
 NGINX = ServiceInfo("nginx", "running", None, 1, True, "ok", "")
-PEER = PeerInfo("backup", True, "", 3.5, "1", "in_sync", "", "", behind=1, drift=("/x",), demotion=Demotion(240, {}))
-VIP = VipInfo(1, "lan", "eth0", "MASTER", (), None, "")
+VIP = VipInfo(1, "lan", "eth0", "MASTER", (), None, "", transitions=3, counters={"sent": 70, "accepted": 2})
+DEVICE = DeviceInfo("eth0", ("lan",), True, received=12, accepted=2, sent=70, drops={"badauth": 10, "own": 0})
+RUNS = FailoverInfo(configured=True, running=True, devices=(DEVICE,), age_s=0.5)
+PEER = PeerInfo(
+    *("backup", True, "", 3.5, "1", "in_sync", "", ""),
+    behind=1,
+    drift=("/x",),
+    demotion=Demotion(240, {"maintenance": 240}),
+    vips=(replace(VIP, state="BACKUP"),),
+    failover=RUNS,
+)
 STATUS = Status(
     node="fw1",
     role="master",
@@ -47,6 +57,7 @@ STATUS = Status(
     peers={"fw2": PEER},
     services=(NGINX, replace(NGINX, name="db", state="failed", health="failing", restart_pending=False)),
     vips=(VIP,),
+    failover=RUNS,
     jobs=(JobInfo("1", "sync", "running", "", ""), JobInfo("2", "sync", "done", "", "")),
     left_out=(LeftOutInfo("/s", "app", "socket", ""), LeftOutInfo("/t", "app", "socket", "")),
 )
@@ -95,6 +106,58 @@ def test_the_status_as_numbers(as_openmetrics: bool) -> None:
     assert value(found, "last_sync_result", node="fw1", result="done") == 1
     assert value(found, "last_sync_timestamp_seconds") == 1767323045
     assert value(found, "left_out_files", area="app", reason="socket") == 2
+
+
+@pytest.mark.parametrize("as_openmetrics", [False, True])
+def test_failover_as_numbers(as_openmetrics: bool) -> None:
+    found = scrape(STATUS, as_openmetrics=as_openmetrics)
+    lan = {"vhid": "1", "interface": "lan"}
+    for node, state in (("fw1", "MASTER"), ("fw2", "BACKUP")):
+        held = {one: value(found, "carp_state", node=node, state=one, **lan) for one in (*STATES, "UNKNOWN")}
+        assert held == {one: float(one == state) for one in held}
+    assert value(found, "vip_master", node="fw2", **lan) == 0
+    assert value(found, "carp_running", node="fw2") == 1
+    assert value(found, "carp_transitions_total", node="fw1", **lan) == 3
+    assert value(found, "carp_adverts_sent_total", node="fw1", **lan) == 70
+    assert value(found, "carp_adverts_accepted_total", node="fw1", **lan) == 2
+    assert value(found, "demotion", node="fw1") == 0
+    assert value(found, "carp_demotion", node="fw2", reason="maintenance") == 240
+    assert value(found, "carp_packets_dropped_total", node="fw1", device="eth0", reason="badauth") == 10
+    assert value(found, "carp_packets_dropped_total", node="fw1", device="eth0", reason="own") == 0
+    assert value(found, "carp_packets_received_total", node="fw1", device="eth0") == 12
+    assert value(found, "carp_send_errors_total", node="fw1", device="eth0") == 0
+    assert value(found, "carp_link_up", node="fw1", device="eth0") == 1
+    assert value(found, "carp_reading_age_seconds", node="fw1") == 0.5
+    assert value(found, "carp_reading_age_seconds", node="fw2") == 4.0
+
+
+AWAY = FailoverInfo(configured=True, why="it ended")
+UNKNOWN = replace(VIP, state="UNKNOWN", counters={})
+
+
+@pytest.mark.parametrize(
+    "peer",
+    [
+        replace(PEER, reachable=False),
+        replace(PEER, vips=(UNKNOWN,), failover=AWAY, demotion=Demotion(240, {"maintenance": 240}, known=False)),
+    ],
+)
+def test_what_a_silent_node_holds_is_unknown_and_never_0(peer: PeerInfo) -> None:
+    found = scrape(replace(STATUS, peers={"fw2": peer}))
+    of_fw2 = {
+        (name, dict(labels).get("state", "")): one
+        for (name, labels), one in found.items()
+        if dict(labels).get("node") == "fw2" and (name.startswith(("carp", "vip")) or name == "demotion")
+    }
+    age = of_fw2.pop(("carp_reading_age_seconds", ""), None)
+    running = of_fw2.pop(("carp_running", ""), None)
+    assert of_fw2 == {("carp_state", "UNKNOWN"): 1.0}
+    assert (age, running) == ((4.0, None) if not peer.reachable else (None, 0.0))
+
+
+def test_a_node_without_virtual_addresses_has_none_of_it() -> None:
+    found = scrape(replace(STATUS, vips=(), failover=FailoverInfo(), peers={}))
+    assert [name for name, _ in found if name.startswith(("carp", "vip"))] == []
 
 
 def test_what_is_not_known_is_left_out() -> None:

@@ -79,7 +79,15 @@ class Duties:
 
     def troubles(self) -> tuple[str, ...]:
         """What an operator should know, a sentence each."""
-        return (*self.hooks.troubles(), *self.roles.troubles(), *self.health.troubles())
+        said = [*self.hooks.troubles(), *self.roles.troubles(), *self.health.troubles()]
+        if self._thread.ident is not None and not self._stopping.is_set():
+            parts: dict[str, StateHooks | Roles | Monitor] = {
+                "hooks are not told of the CARP state": self.hooks,
+                "services do not follow the CARP state": self.roles,
+                "the health of services does not demote this node": self.health,
+            }
+            said += [f"{lost} any more, by a bug: restart core" for lost, one in parts.items() if not one.is_alive]
+        return tuple(said)
 
     def _heard(self, reading: Reading) -> None:
         report = reading.now

@@ -184,6 +184,11 @@ class Monitor:
             self._thread.join()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still watches, once begun."""
+        return self._thread.is_alive()
+
     def troubles(self) -> tuple[str, ...]:
         """What an operator should know, a sentence each."""
         vitals = self._vitals

@@ -132,7 +132,7 @@ class StateHooks:
         self._last = self._load()
         self._due: Told | None = None
         self._running = ""
-        self._stopping = False
+        self._stopping = threading.Event()
         self._kill = Stop()
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="carp-hooks", daemon=True)
@@ -144,7 +144,7 @@ class StateHooks:
     def stop(self) -> None:
         """End the one that runs, and begin none any more; also without a start."""
         with self._news:
-            self._stopping = True
+            self._stopping.set()
             self._news.notify_all()
         self._kill.ask()
         if self._thread.ident is not None:
@@ -169,6 +169,11 @@ class StateHooks:
             return (self._last.failed,) if self._last.failed else ()
 
     @property
+    def is_alive(self) -> bool:
+        """Whether they are still run, once begun."""
+        return self._thread.is_alive()
+
+    @property
     def idle(self) -> bool:
         """Whether nothing runs and nothing is due."""
         with self._news:
@@ -181,8 +186,8 @@ class StateHooks:
     def _run(self) -> None:
         while True:
             with self._news:
-                self._news.wait_for(lambda: self._stopping or self._due is not None)
-                if self._stopping:
+                self._news.wait_for(lambda: self._stopping.is_set() or self._due is not None)
+                if self._stopping.is_set():
                     return
                 assert self._due is not None
                 told, self._due = self._due, None
@@ -195,9 +200,10 @@ class StateHooks:
             failed = self._one(told, before)
             with self._news:
                 self._running = ""
-                if not self._stopping:
-                    self._last = replace(self._last, ended=True, failed=failed)
-                    self._save()
+                if self._stopping.is_set():
+                    return
+                self._last = replace(self._last, ended=True, failed=failed)
+            self._save()  # not under the lock: whoever tells a state must not wait for the disk
 
     def _one(self, told: Told, before: str) -> str:
         """Run one hook; why it failed, for people."""

@@ -28,7 +28,8 @@ from syncsrv.services.base import ActionResult, Result
 
 log = logging.getLogger(__name__)
 
-KIND = "services carp-master"
+BY = "carp"
+"""Who asked for it, as far as people are told."""
 AGAIN_S = 5.0
 """After this a job that could not begin is tried again."""
 FOLLOW_S = 0.5
@@ -98,6 +99,11 @@ class Roles:
             self._news.notify_all()
 
     @property
+    def is_alive(self) -> bool:
+        """Whether services are still made to follow, once begun."""
+        return self._thread.is_alive()
+
+    @property
     def settled(self) -> bool:
         """Whether all follow that should; how well they run is another question."""
         with self._news:
@@ -138,16 +144,16 @@ class Roles:
             with self._news:
                 self._failed = "" if not same else self._failed
             return True
-        doing = "begins to serve" if want.serves else "does not serve"
+        now = "serves now" if want.serves else "does not serve now"
         try:
             job = core.jobs.start(
-                KIND,
-                "carp",
+                "services start" if want.serves else "services stop",
+                BY,
                 core.node,
                 partial(self._work, want, names),
-                origin="carp",
-                reason=why,
-                subject=about(f"{core.node} {doing}", sorted(names)),
+                origin=BY,
+                reason=f"{core.node} {now}" + (f": {why}" if why else ""),
+                subject=about(core.node, sorted(names)),
             )
         except TooManyJobsError as error:
             log.error("the services that follow the MASTER have to wait: %s", error)

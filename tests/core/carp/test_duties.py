@@ -123,6 +123,15 @@ def test_what_went_wrong_is_a_notice_in_the_status(post: Post) -> None:
     until(lambda: "on-backup exited with 3: no mail server" in notices(), what="the notice")
 
 
+def test_a_part_that_has_ended_is_said(post: Post) -> None:
+    post.duties.start()
+    assert post.duties.troubles() == ()
+    post.duties.health.stop()
+    assert post.duties.troubles() == (
+        "the health of services does not demote this node any more, by a bug: restart core",
+    )
+
+
 def test_the_whole_core_has_them(tmp_path: Path) -> None:
     with one_node(tmp_path) as node, running(node, masters(node)) as carp:
         assert node.core.troubles, "App puts them together"

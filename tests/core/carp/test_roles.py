@@ -10,7 +10,7 @@ import pytest
 
 from syncsrv.config.model import RunOn
 from syncsrv.control.shapes import ServicesRequest
-from syncsrv.core.carp.roles import KIND, Roles
+from syncsrv.core.carp.roles import BY, Roles
 from syncsrv.core.jobs import Job
 from syncsrv.store.receipts import read_receipts
 from tests.core.corekit import Node, single
@@ -65,7 +65,7 @@ class Site:
         return file
 
     def jobs(self) -> list[Job]:
-        return [job for job in reversed(self.core.jobs.recent()) if job.kind == KIND]
+        return [job for job in reversed(self.core.jobs.recent()) if job.requested_by == BY]
 
     def follow(self, serves: bool, why: str = "") -> None:
         self.roles.tell(serves, why)
@@ -92,14 +92,16 @@ def test_they_start_and_stop_in_order_and_the_others_are_left_alone(site: Site) 
     assert site.told()[2:] == ["stop-vpn", "stop-dhcp"]
     started, stopped = site.jobs()
     until(lambda: stopped.state == "done")
-    assert (started.origin, started.requested_by, started.reason) == ("carp", "carp", "1@lan: no advert for 3.4 s")
-    assert started.subject == "fw1 begins to serve: dhcp, vpn"
-    assert stopped.subject == "fw1 does not serve: dhcp, vpn"
+    assert (started.kind, stopped.kind) == ("services start", "services stop")
+    assert started.reason == "fw1 serves now: 1@lan: no advert for 3.4 s"
+    assert stopped.reason == "fw1 does not serve now: 1@lan: fw2 advertises a lower skew"
+    assert {(job.origin, job.subject) for job in (started, stopped)} == {("carp", "fw1: dhcp, vpn")}
     assert {job.nodes["fw1"].result for job in (started, stopped)} == {"done"}
     receipts = read_receipts(site.core.store, 5)
     assert [(one.body["kind"], one.body["origin"], one.body["result"]) for one in receipts] == [
-        (KIND, "carp", "done")
-    ] * 2
+        ("services stop", "carp", "done"),
+        ("services start", "carp", "done"),
+    ]
 
 
 def test_while_nothing_is_known_nothing_is_done(site: Site) -> None:

@@ -55,13 +55,16 @@ class Story:
 
 
 def group(dice: random.Random) -> list[Machine]:
-    """Two or three machines, seldom with equal advskews, or with strangers among them."""
+    """Two or three machines, some with equal advskews, some strangers to each other."""
     count = dice.choice((2, 2, 3))
     advbase = dice.choice((1, 1, 1, 2, 0))
     most = 100 if advbase == 0 else 239
     advskews = [dice.choice((0, dice.randrange(most + 1), dice.randrange(most + 1))) for _ in range(count)]
-    if dice.random() < 0.7:
+    kind = dice.random()
+    if kind < 0.65:
         advskews = dice.sample(range(1, most), count)
+    elif kind < 0.85:
+        advskews = [dice.randrange(most + 1)] * count
     known = dice.random() < 0.8
     preempt = dice.choice((Preempt.ALWAYS, Preempt.ALWAYS, Preempt.DELAYED, Preempt.NEVER))
     return [
@@ -185,7 +188,8 @@ def faults(story: Story) -> list[str]:
     """What must not be.
 
     Between two things that happen, and for as long as all machines that could serve hear each other: two MASTERs, or
-    none, no longer than twice the longest master-down time of the group. In the end one, and for long the same.
+    none, no longer than twice the longest master-down time of the group. In the end one, and for
+    long the same, and the best where nobody is kept from taking over.
     """
     world, found = story.world, []
     bound_s = 2 * story.down_s + timing.HANDOVER_S
@@ -203,4 +207,13 @@ def faults(story: Story) -> list[str]:
     calm = world.spans(KEY, end_at - CALM_S, end_at)
     if len({names for _, names in calm}) != 1 or len(calm[0][1]) != 1:
         found.append(f"not one and the same MASTER in the last {CALM_S} s: {calm}")
+    elif all(machine.settings.preempt is Preempt.ALWAYS for machine in world.machines.values()):
+        ranks = {
+            name: (machine.settings.vhids[0].advbase, machine.node.advskew(KEY))
+            for name, machine in world.machines.items()
+            if machine.node is not None and machine.can_serve(KEY)
+        }
+        (name,) = calm[0][1]
+        if ranks[name] != min(ranks.values()):
+            found.append(f"{name} is MASTER and not the best of {ranks}")
     return found

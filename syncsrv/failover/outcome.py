@@ -65,7 +65,8 @@ def _taker(vip: VipReport) -> str:
     if vip.state == "MASTER":
         return ""
     if vip.handover.startswith("taken by "):
-        return vip.master_peer or vip.master_source or vip.handover.removeprefix("taken by ")
+        said = vip.handover.removeprefix("taken by ").partition(" (")[0]  # fw2 (192.0.2.2)
+        return vip.master_peer or said or vip.master_source
     return (vip.master_peer or vip.master_source) if vip.state == "BACKUP" else ""
 
 

@@ -28,6 +28,7 @@ def report(*vips: VipReport) -> Report:
 TAKEN: list[dict[str, Any]] = [
     {"state": "BACKUP", "handover": "taken by fw2 (192.0.2.2)", "master_source": "192.0.2.2", "master_peer": "fw2"},
     {"state": "INIT", "handover": "taken by fw2"},
+    {"state": "INIT", "handover": "taken by fw2 (192.0.2.2)"},
     {"state": "BACKUP", "master_source": "192.0.2.2", "master_peer": "fw2"},
 ]
 WAITING: list[dict[str, Any]] = [

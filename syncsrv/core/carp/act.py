@@ -98,7 +98,7 @@ def _give(order: _Order, request: VipRequest) -> VipReply:
     found = _await(order, given, told.report)
     text = f"{what}; {outcomes.told(found)}"
     if not (found.kept or found.waiting):
-        return VipReply(True, text, taken_by=found.taken)
+        return VipReply(True, text + why.also_leaving(order.core, found.taken.values()), taken_by=found.taken)
     causes = why.not_taken(order.core, (*found.kept, *found.waiting))
     taken = {key: found.taken.get(key, "") for key in given}
     return VipReply(False, f"{text}: {causes.reason}", f"{causes.remedy}; {ENDS[request.action]}", taken)
@@ -121,7 +121,7 @@ def _others(report: Report) -> str:
     found: dict[str, list[str]] = {}
     for one in report.vips:
         who = one.master_peer or one.master_source
-        if who:
+        if who and one.state != "MASTER":  # a MASTER's is the one before it
             found.setdefault(who, []).append(outcomes.key_of(one))
     return "".join(f"; {who} serves {together(keys)}" for who, keys in found.items())
 

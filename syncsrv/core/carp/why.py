@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from syncsrv.control.shapes import Facts
 from syncsrv.control.shapes_failover import UNKNOWN
@@ -43,6 +43,14 @@ def not_taken(core: Core, keys: Collection[str]) -> Sentence:
         causes.append(Sentence(said, "let protocol 112 and 224.0.0.18 (ff02::12) through firewalls and switches"))
     remedies = dict.fromkeys(one.remedy for one in causes if one.remedy)
     return Sentence("; ".join(one.reason for one in causes), "; ".join(remedies))
+
+
+def also_leaving(core: Core, takers: Iterable[str]) -> str:
+    """A remark on those that took over although they are to serve only where nobody else does; empty without such."""
+    book = core.book.now()
+    facts = {name: book[name].facts for name in dict.fromkeys(takers) if name in book}
+    leaving = [name for name, one in facts.items() if one is not None and one.failover.maintenance]
+    return f"; {together(leaving)} took over although in maintenance itself" if leaving else ""
 
 
 def _of_peer(name: str, facts: Facts, keys: Collection[str], sets: Mapping[str, str]) -> Iterator[Sentence]:

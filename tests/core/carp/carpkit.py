@@ -50,7 +50,7 @@ def one_node(home: Path, vips: str = VIPS) -> Iterator[Node]:
 
 
 @contextmanager
-def two_nodes(home: Path) -> Iterator[Pair]:
+def two_nodes(home: Path, vips: str = VIPS, skews: tuple[int, int] = (0, 100)) -> Iterator[Pair]:
     """fw1 and fw2 with VIPs; nothing listens yet, and they have not heard each other."""
     pair = Pair()
     one = Node(home / "fw1", "fw1", "master", pair)
@@ -58,8 +58,10 @@ def two_nodes(home: Path) -> Iterator[Pair]:
     pin(one, two)
     pin(two, one)
     try:
-        for node in (one, two):
-            with_vips(node)
+        for node, skew in zip((one, two), skews, strict=True):
+            with_vips(node, vips)
+            with (node.etc / "node.yaml").open("a") as file:
+                file.write(f"carp: {{advskew: {skew}}}\n")
             node.put("/etc/app/app.conf", "one")
             node.open()
         yield pair

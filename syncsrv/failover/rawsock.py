@@ -36,13 +36,13 @@ _IP_MULTICAST_ALL = 49
 _IP_MTU_DISCOVER = 10
 _IP_PMTUDISC_DO = 2
 _IP_PKTINFO = 8
-_IPV6_MULTICAST_ALL = 29
 _IPV6_CHECKSUM = 7
 _SOL_RAW = 255
 
 _PKTINFO4 = struct.Struct("=i4s4s")
 _PKTINFO6 = struct.Struct("=16si")
 _INT = struct.Struct("=i")
+_EXTRA_BYTES = socket.CMSG_SPACE(_INT.size) + socket.CMSG_SPACE(_PKTINFO6.size)
 
 _REMEDIES = {
     errno.EPERM: "let the firewall of this host send protocol 112; the carp process needs CAP_NET_RAW",
@@ -211,15 +211,11 @@ def _set_up6(one: socket.socket, index: int) -> None:
     level = socket.IPPROTO_IPV6
     one.setsockopt(level, socket.IPV6_MULTICAST_IF, index)
     one.setsockopt(level, socket.IPV6_MULTICAST_LOOP, 0)
-    try:
-        one.setsockopt(level, _IPV6_MULTICAST_ALL, 0)
-    except OSError as error:  # a kernel before 4.20: packets of other groups are judged, and dropped
-        if error.errno != errno.ENOPROTOOPT:
-            raise
     one.setsockopt(level, socket.IPV6_MULTICAST_HOPS, HOPS)
     one.setsockopt(level, socket.IPV6_UNICAST_HOPS, HOPS)
     one.setsockopt(level, socket.IPV6_TCLASS, _CLASS)
     one.setsockopt(level, socket.IPV6_RECVHOPLIMIT, 1)
+    one.setsockopt(level, socket.IPV6_RECVPKTINFO, 1)
     # CARP's checksum has no pseudo header (ip_carp.c: in_cksum over the CARP header alone): the kernel must not help.
     one.setsockopt(_SOL_RAW, _IPV6_CHECKSUM, -1)
 
@@ -259,7 +255,16 @@ def _read4(receiver: socket.socket) -> Frame | None:
 
 
 def _read6(receiver: socket.socket) -> Frame | None:
-    data, extra, _, sender = receiver.recvmsg(_PACKET_BYTES, socket.CMSG_SPACE(_INT.size))
-    hops = [value for level, kind, value in extra if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT)]
+    """One packet; None for one to a group that other programs joined, of which the kernel gives us a copy.
+
+    IPV6_MULTICAST_ALL would not help: the kernel does not heed it for a raw socket (raw_v6_match).
+    """
+    data, extra, _, sender = receiver.recvmsg(_PACKET_BYTES, _EXTRA_BYTES)
+    told = {kind: value for level, kind, value in extra if level == socket.IPPROTO_IPV6}
+    if socket.IPV6_PKTINFO in told:
+        target = IPv6Address(_PKTINFO6.unpack(told[socket.IPV6_PKTINFO])[0])
+        if target.is_multicast and target != GROUPS[6]:
+            return None
+    hops = told.get(socket.IPV6_HOPLIMIT)
     source = IPv6Address(sender[0].partition("%")[0])
-    return Frame(data, source, _INT.unpack(hops[0])[0] if hops else None)
+    return Frame(data, source, _INT.unpack(hops)[0] if hops else None)

@@ -231,6 +231,7 @@ def test_an_address_is_usable_at_once_and_only_for_its_lifetime(lab: Lab, addres
     found = {one.interface: one for one in addresses.links.assigned("eth0")}
     assert not found[VIP6].flags & IFA_F_TENTATIVE
     assert found[VIP6].flags & IFA_F_NODAD
+    assert found[VIP4].flags & found[VIP6].flags & IFA_F_NOPREFIXROUTE
     assert found[VIP6].flags & IFA_F_DEPRECATED  # the host itself sends from its own
     assert {found[VIP4].valid_s, found[VIP6].valid_s} <= {12, 13}
     assert {found[VIP4].mark, found[VIP6].mark} == {OURS}
@@ -239,7 +240,10 @@ def test_an_address_is_usable_at_once_and_only_for_its_lifetime(lab: Lab, addres
 
 @needs_lab
 def test_the_kernel_removes_what_nobody_renews(lab: Lab, addresses: KernelAddresses) -> None:
-    own(lab)
+    lab.address("a", "eth0", "192.0.2.1/24", valid_s=1000)
+    lab.address(
+        "a", "eth0", "2001:db8::1/64", valid_s=1000
+    )  # as from a router's advertisement: its route has an end too
     before = routes(lab)
     addresses.hold("eth0", [VIP4, VIP6], 1)
     addresses.close()

@@ -39,6 +39,7 @@ _IFLA_INFO_DATA = 2
 _VETH_INFO_PEER = 1
 _IFLA_INFO_SLAVE_DATA = 5
 _IFLA_BRPORT_STATE = 1
+_IFA_CACHEINFO = 6
 _FORWARDING = 3
 _IFF_RUNNING = 0x40
 _LINK = struct.Struct("=BxHiII")
@@ -152,7 +153,7 @@ class Lab:
     def _usable(self, name: str, device: str, begin: str) -> bool:
         """Whether the kernel is done with duplicate address detection; off it is no matter of the moment either."""
         lines = [line.split() for line in self.read(name, "if_inet6").splitlines()]
-        return any(line[5] == device and line[0].startswith(begin) and line[4] == "80" for line in lines)
+        return any(line[5] == device and line[0].startswith(begin) and line[4] in {"00", "80"} for line in lines)
 
     def unplug(self, name: str, device: str = "eth0") -> None:
         """Delete a cable, both its devices."""
@@ -168,8 +169,16 @@ class Lab:
             if up and (name, device) in ((other, end), (self.BRIDGE, port)):
                 self._settle(other, end, port)
 
-    def address(self, name: str, device: str, text: str, *, remove: bool = False) -> None:
-        """Give a device an address of its own, without an end and without our mark, or take one away."""
+    def address(self, name: str, device: str, text: str, *, remove: bool = False, valid_s: int = rt.FOREVER) -> None:
+        """Give a device an address of its own, without our mark, or take one away.
+
+        Args:
+            name: the namespace.
+            device: its device.
+            text: the address with the length of its prefix.
+            remove: take it away.
+            valid_s: seconds that it has, as one from DHCP or from a router's advertisement has; without an end.
+        """
         interface = ip_interface(text)
         with self.asking(name) as requests:
             index = socket.if_nametoindex(device)
@@ -179,6 +188,7 @@ class Lab:
             family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
             body = _ADDRESS.pack(family, interface.network.prefixlen, 0, 0, index)
             body += attribute(2, interface.packed) + attribute(1, interface.packed)
+            body += attribute(_IFA_CACHEINFO, struct.pack("=IIII", valid_s, valid_s, 0, 0))
             requests.ask(rt.RTM_NEWADDR, body, NLM_F_CREATE | NLM_F_REPLACE)
         if interface.version == 6 and self._flags(name, device) & _IFF_RUNNING:
             until(lambda: self._usable(name, device, interface.packed.hex()), what=text)

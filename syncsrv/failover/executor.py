@@ -46,6 +46,7 @@ class Executor:
             ours = [ipaddress.ip_interface(one) for vip in found.vips if vip.device == device for one in vip.addresses]
             try:
                 there = self._addresses.held(device)
+                there |= {one.interface for one in self._addresses.links.assigned(device)}.intersection(ours)
                 self._addresses.sweep(device, ())
                 self._addresses.release(device, ours)
             except OSError as error:

@@ -41,7 +41,9 @@ class Duo:
         return self.nodes["b"]
 
     def start(self, name: str, **changed: object) -> Ours:
-        """Start a node's process, with some of the group as it alone has it."""
+        """Start a node's process, with some of the group as it alone has it; again, where it has ended."""
+        if name in self.nodes:
+            self.nodes[name].process.wait(5)
         home = self.home / name
         peers = self.lab.sources() if self.group.advbase == 0 else {}
         settings = replace(self.group, own_peers=peers, **changed).settings(name, home / "run", self.skews[name])  # type: ignore[arg-type]  # any field of Group
@@ -51,7 +53,7 @@ class Duo:
     def settle(self) -> None:
         """Until both are what they are in peace."""
         self.are(a="MASTER", b="BACKUP")
-        until(lambda: self.b.vip().master_peer == "a", what="b hears a")
+        until(lambda: self.b.vip().master_advskew == self.skews["a"], what="b hears a")
         self.holds("a")
 
     def are(self, deadline_s: float = 10, **states: str) -> None:

@@ -84,7 +84,7 @@ class Ucarp:
 
     def __init__(
         self, root: TestRoot, namespace: str, source: str, address: str, home: Path, *,
-        advskew: int = 0, advbase: int = 1, password: str = PASSWORD, vhid: int = VHID,
+        advskew: int = 0, advbase: int = 1, password: str = PASSWORD, vhid: int = VHID, preempt: bool = True,
     ) -> None:  # fmt: skip
         home.mkdir(parents=True, exist_ok=True)
         self.log = home / "log"
@@ -98,7 +98,8 @@ class Ucarp:
             script.chmod(0o755)
         words: list[str | Path] = [
             *("ucarp", "-i", DEVICE, "-s", source, "-v", str(vhid), "-p", password, "-a", bare, "-b", str(advbase)),
-            *("-k", str(advskew), "-r", "3", "-P", "-z", "-u", home / "up", "-d", home / "down", "-f", "none"),
+            *("-k", str(advskew), "-r", "3", "-z", "-u", home / "up", "-d", home / "down", "-f", "none"),
+            *(["-P"] if preempt else []),
         ]
         self.process = start_in(namespace, root.argv(*words, binds=[home]), self.log)
 

@@ -98,6 +98,7 @@ BANNED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (
             "syncsrv/process.py",
             "syncsrv/checks/sandbox",
+            "syncsrv/cli/carp.py",
             "syncsrv/cli/serve.py",
             "syncsrv/core/ssh/gitserve.py",
             "syncsrv/demo/",

@@ -33,6 +33,9 @@ AGAIN_MOST_S = 30.0
 LINK_AGAIN_S = 0.2
 """Between two looks whether core, just started, takes connections of web."""
 
+LOOK_S = 1.0
+"""Between two looks whether virtual addresses are configured, while carp does not run."""
+
 WANTED_MOST = 16
 
 _PYTHON = (sys.executable, "-Es", "-m")
@@ -50,7 +53,7 @@ def command(settings: Settings) -> int:
 
     node = load(settings.config).node
     with only_one("serve", node.state_dir / "serve.lock"):
-        return _Serve(settings.config, node.run_dir).run()
+        return _Serve(settings.config, node.run_dir, node.state_dir).run()
 
 
 class _Process:
@@ -85,9 +88,10 @@ class _Process:
 
 
 class _Serve:
-    def __init__(self, directory: Path, run_dir: Path) -> None:
+    def __init__(self, directory: Path, run_dir: Path, state_dir: Path) -> None:
         self._directory = directory
         self._run_dir = run_dir
+        self._state_dir = state_dir
         self._life, self._life_end = os.pipe()
         self._signals, wakeup = socket.socketpair()
         self._signals.setblocking(False)
@@ -97,6 +101,8 @@ class _Serve:
         self._door = _Process("door", self._start_door)
         self._web = _Process("web", self._start_web)
         self._all = (self._core, self._door, self._web)
+        self._carp = _Process("carp", self._start_carp)
+        self._carp_told = ""
         self._links: socket.socket | None = None
         self._wanted = 0
         self._link_at = 0.0
@@ -106,8 +112,9 @@ class _Serve:
         signal.set_wakeup_fd(self._wakeup.fileno())
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, lambda *_: None)
-        self._core.start()
         try:
+            self._see_to_carp()
+            self._core.start()
             if not self._wait_for_core():
                 return 0 if self._over else self._failed_start()
             self._door.start()
@@ -134,7 +141,33 @@ class _Serve:
                     if process is self._door and self._core.child is None:
                         continue
                     self._start_again(process)
+            self._see_to_carp()
             self._link()
+
+    def _see_to_carp(self) -> None:
+        """It runs while virtual addresses are configured, whatever the others do."""
+        status = self._carp.ended()
+        if status:
+            self._say(f"carp ended with {status}; it is started again")
+        if self._carp.child is None and time.monotonic() >= self._carp.start_at:
+            if self._has_addresses():
+                self._carp.start()
+            else:
+                self._carp.start_at = time.monotonic() + LOOK_S
+
+    def _has_addresses(self) -> bool:
+        """Whether core has written down that there are any; what cannot be read is told of once."""
+        from syncsrv.failover.settings import BadSettingsError, load
+
+        try:
+            found = load(self._state_dir)
+        except BadSettingsError as error:
+            if self._carp_told != error.message:
+                self._say(f"carp is not started: {error}")
+            self._carp_told = error.message
+            return False
+        self._carp_told = ""
+        return found is not None and bool(found.vips)
 
     def _start_again(self, process: _Process) -> None:
         try:
@@ -145,7 +178,7 @@ class _Serve:
 
     def _told(self) -> list[int]:
         """Signals since the last time; waits for one, or until something is due."""
-        waiting = [process.start_at for process in self._all if process.child is None]
+        waiting = [process.start_at for process in (*self._all, self._carp) if process.child is None]
         if self._wanted:
             waiting.append(self._link_at)
         sources = [self._signals] if self._links is None else [self._signals, self._links]
@@ -159,6 +192,11 @@ class _Serve:
         """Core ends when its standard input does: at our own end at the latest."""
         argv = [*_PYTHON, "syncsrv", "--config", str(self._directory), "core"]
         return subprocess.Popen(argv, stdin=self._life, env={**os.environ, SUPERVISED: "1"})
+
+    def _start_carp(self) -> subprocess.Popen[bytes]:
+        """It hands its addresses over and ends when its standard input does."""
+        argv = [*_PYTHON, "syncsrv.failover.guardian", "--state-dir", str(self._state_dir), "--life-fd", "0", "carp"]
+        return subprocess.Popen(argv, stdin=self._life)
 
     def _start_door(self) -> subprocess.Popen[bytes]:
         """The door gets its connection to core ready-made: it may not be able to reach the socket itself."""
@@ -222,6 +260,7 @@ class _Serve:
                     child.send_signal(signal.SIGHUP)
                 return True
             except CoreAwayError:
+                self._see_to_carp()
                 readable, _, _ = select.select([self._signals], [], [], 0.05)
                 told = self._signals.recv(256) if readable else b""
                 if signal.SIGTERM in told or signal.SIGINT in told:
@@ -237,13 +276,14 @@ class _Serve:
         return status if status is not None and status > 0 else 1
 
     def _stop(self) -> None:
-        """Door and web first, so that nobody comes in any more; then core, which ends its jobs."""
+        """Carp, door and web first: a peer serves, and nobody comes in any more; then core, which ends its jobs."""
         os.close(self._life_end)
         ends_at = time.monotonic() + STOP_S
-        for process in (self._door, self._web):
+        first = (self._carp, self._door, self._web)
+        for process in first:
             if process.child is not None:
                 process.child.terminate()
-        for process in (self._door, self._web, self._core):
+        for process in (*first, self._core):
             if process.child is None:
                 continue
             process.child.terminate()

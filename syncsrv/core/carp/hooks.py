@@ -220,6 +220,9 @@ class StateHooks:
                 stop=self._kill,
             )
         except HookFaultError as fault:
+            if self._stopping.is_set():
+                log.info("the %s hook was ended with core; the next core runs it again", name)
+                return ""
             why = f"the {name} hook {fault.path} {fault.why}; {fault.remedy}"
             log.error("%s", why)
             return why

@@ -10,10 +10,13 @@ import pytest
 
 from syncsrv.config.model import RunOn
 from syncsrv.control.shapes import Status
+from syncsrv.core.app import App
 from syncsrv.core.carp.duties import Duties
-from tests.core.carp.carpkit import backups, masters, one_node, running
+from syncsrv.core.passwords import Passwords
+from tests.core.carp.carpkit import backups, masters, one_node, process, running
 from tests.core.carp.fakecarp import FakeCarp
 from tests.core.corekit import Node
+from tests.core.webloginkit import CHEAP
 from tests.support.wait import until
 
 
@@ -132,9 +135,21 @@ def test_a_part_that_has_ended_is_said(post: Post) -> None:
     )
 
 
-def test_the_whole_core_has_them(tmp_path: Path) -> None:
-    with one_node(tmp_path) as node, running(node, masters(node)) as carp:
-        assert node.core.troubles, "App puts them together"
-        (node.home / "running").touch()
-        node.app._duties.start()
-        until(lambda: carp.report.ready, what="ready")
+def test_a_whole_core_starts_what_follows_and_is_ready_when_the_rest_is_well(tmp_path: Path) -> None:
+    with one_node(tmp_path) as node:
+        node.app.stop()
+        cluster = node.etc / "cluster.yaml"
+        lines = cluster.read_text().splitlines(keepends=True)
+        begin = lines.index("  app:\n", lines.index("services:\n"))
+        end = next(number for number, line in enumerate(lines) if number > begin and not line.startswith("    "))
+        follower = [line.replace("  app:", "  vpn:") for line in lines[begin:end]]
+        cluster.write_text("".join([*lines[:end], *follower, "    run_on: carp-master\n", *lines[end:]]))
+        with process(node, masters(node)) as carp:
+            app = node.app = App(node.etc, node.clock, Passwords(CHEAP))
+            node.core = app.core
+            app.start()
+            until(lambda: node.told() == ["start"], what="the start of vpn")
+            until(lambda: carp.report.ready, what="ready: app is what vpn started, one file")
+            (job,) = app.core.jobs.recent()
+            until(lambda: job.state == "done")
+            assert (job.requested_by, job.subject) == ("carp", "fw1: vpn")

@@ -22,10 +22,10 @@ from syncsrv.plan.verdict import TABLE
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
-LATER = ("overrides", "vips", "carp", "state_sync")
+LATER = ("overrides", "state_sync")
 """Keys of cluster.yaml whose feature is not there yet: one row with the names of what is in them."""
 
-NOT_YET = ("target-is-master", "soak", "hold", "two-masters")
+NOT_YET = ("soak", "hold", "two-masters")
 
 
 def section(title: str) -> str:
@@ -81,6 +81,8 @@ def shown(info: FieldInfo, cell: str) -> bool:
     cell = cell.strip("`")
     if isinstance(default, tuple):
         return cell == f"[{', '.join(default)}]"
+    if isinstance(default, bool):
+        return cell == str(default).lower()
     if isinstance(default, float):
         return values.parse_duration(cell) == default
     if isinstance(default, int):

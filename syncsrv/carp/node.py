@@ -6,13 +6,11 @@ caller carries out the effects in their order and keeps the node that it got for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from syncsrv.carp import demotion, fsm
-from syncsrv.carp.demotion import SERVES_NOT, Demotion
+from syncsrv.carp import fsm
 from syncsrv.carp.devices import Device
 from syncsrv.carp.effects import Changed, Effect, Ended, Forget, Key, Note, State
 from syncsrv.carp.events import (
@@ -28,10 +26,11 @@ from syncsrv.carp.events import (
     Told,
     Woke,
 )
+from syncsrv.carp.record import MAINTENANCE, SWITCHOVER, around, demotion_of, is_removed, unwanted
+from syncsrv.carp.record import Node as Node
 from syncsrv.carp.settings import NodeSettings
 from syncsrv.carp.vhid import (
     Able,
-    Around,
     Due,
     Hear,
     Input,
@@ -44,48 +43,6 @@ from syncsrv.carp.vhid import (
     Unable,
     Vhid,
 )
-
-DISABLED = "CARP is disabled on this node"
-MAINTENANCE = "maintenance of this node"
-SWITCHOVER = "a switchover was asked for"
-REMOVED = "the vhid was removed from the configuration"
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One node's failover; nothing in it is ever changed in place.
-
-    Args:
-        settings: as configured.
-        intent: as last given.
-        vhids: every vhid, those too that are removed and still hand over.
-        devices: every device that was spoken of or that carries a vhid.
-        demotion: what demotes the node now.
-        switchover: one was asked for, and this node has not become MASTER since.
-        ready: it was told that its services are healthy.
-        ready_until_at: until when it is demoted for not being told so.
-        hold_until_at: before then no vhid takes over.
-        jitter_s: see vhid.Around.
-        shutdown: why the process ends; empty while it does not.
-        ended: Ended was said.
-    """
-
-    settings: NodeSettings
-    intent: IntentChanged
-    vhids: Mapping[Key, Vhid] = field(default_factory=lambda: MappingProxyType({}))
-    devices: Mapping[str, Device] = field(default_factory=lambda: MappingProxyType({}))
-    demotion: Demotion = field(default_factory=Demotion)
-    switchover: bool = False
-    ready: bool = False
-    ready_until_at: float | None = None
-    hold_until_at: float = 0.0
-    jitter_s: float = 0.0
-    shutdown: str = ""
-    ended: bool = False
-
-    def advskew(self, key: Key) -> int:
-        """What the vhid advertises, or would: the effective advskew."""
-        return self.demotion.effective(self.vhids[key].settings.advskew)
 
 
 def start(
@@ -130,9 +87,12 @@ def step(node: Node, event: Event, now: float) -> tuple[Node, tuple[Effect, ...]
         The node from now on, and what is to be done, in this order.
     """
     effects: list[Effect] = []
+    before = node
     if not isinstance(event, Woke):
         node = _woken(node, now, 0.0, effects)
     node = _HANDLERS[type(event)](node, event, now, effects)
+    if _is_settled(before, node, event, now, effects):
+        return node, tuple(effects)
     node, more = _settled(node, now)
     return node, (*effects, *more)
 
@@ -145,27 +105,13 @@ def next_at(node: Node) -> float | None:
     return min((time for time in times if time is not None), default=None)
 
 
-def around(node: Node, now: float) -> Around:
-    """What the machine of a vhid sees of its node."""
-    return Around(
-        now=now,
-        node=node.settings.node,
-        demotion=node.demotion,
-        preempt=node.settings.preempt,
-        preempt_delay_s=node.settings.preempt_delay_s,
-        preempt_held=node.intent.hold_preempt,
-        hold_until_at=node.hold_until_at,
-        jitter_s=node.jitter_s,
-    )
-
-
 def _tell(node: Node, key: Key, what: Input, now: float, effects: list[Effect]) -> Node:
     """One input to one vhid; a node that becomes MASTER again has had its switchover, from its first advert on."""
     vhid, done = fsm.advance(node.vhids[key], what, around(node, now))
     over = node.switchover and any(isinstance(one, Changed) and one.new is State.MASTER for one in done)
     if over:
         after = replace(node, switchover=False)
-        weighed = replace(around(node, now), demotion=Demotion(_reasons(after)))
+        weighed = replace(around(node, now), demotion=demotion_of(after))
         vhid, done = fsm.advance(node.vhids[key], what, weighed)
         node, done = after, (*done, Note(None, "the switchover is over: this node is MASTER again"))
     effects += done
@@ -208,7 +154,7 @@ def _intent_changed(node: Node, event: IntentChanged, now: float, effects: list[
     node = replace(node, intent=event, switchover=switchover)
     if not (begun or asked) or event.disabled:
         return node
-    node = replace(node, demotion=Demotion(MappingProxyType(_reasons(node))))
+    node = replace(node, demotion=demotion_of(node))
     return _tell_all(node, Leave(MAINTENANCE if begun else SWITCHOVER, stays=True), now, effects)
 
 
@@ -225,6 +171,8 @@ def _send_result(node: Node, event: SendResult, now: float, effects: list[Effect
     if device is None:
         return node
     after = device.handed_over(ok=event.ok, why=event.why, now=now)
+    if after is device:
+        return node
     if after.sending_demotes and not device.sending_demotes:
         effects.append(Note(None, f"adverts cannot be sent on {event.device}: {event.why}"))
     if device.sending_demotes and not after.sending_demotes:
@@ -291,22 +239,14 @@ _HANDLERS: dict[type[Event], Callable[[Node, Any, float, list[Effect]], Node]] =
 # What holds after each event.
 
 
-def _reasons(node: Node) -> dict[str, int]:
-    found = {name: weight for name, weight in node.intent.demotions.items() if weight > 0}
-    if node.intent.maintenance:
-        found[demotion.MAINTENANCE] = SERVES_NOT
-    if node.switchover:
-        found[demotion.SWITCHOVER] = SERVES_NOT
-    if not node.ready and node.ready_until_at is not None:
-        found[demotion.NOT_READY] = SERVES_NOT
-    carrying = {key.device for key in node.vhids}
-    for device in node.devices.values():
-        addressless = device.name in carrying and device.up and not device.has_source
-        if device.name in node.settings.tracked and (device.link_demotes or addressless):
-            found[demotion.link(device.name)] = SERVES_NOT
-        if device.sending_demotes:
-            found[demotion.send_errors(device.name)] = SERVES_NOT
-    return found
+def _is_settled(before: Node, node: Node, event: Event, now: float, effects: list[Effect]) -> bool:
+    """Nothing but timers of vhids moved: so it is with nearly every advert, and there may be hundreds a second."""
+    if not isinstance(event, Heard | Tick | SendResult) or any(isinstance(one, Changed) for one in effects):
+        return False
+    if node.devices is not before.devices or node.switchover is not before.switchover:
+        return False
+    times = [node.ready_until_at, *(device.next_at() for device in node.devices.values())]
+    return all(time is None or now < time for time in times)
 
 
 def _settled(node: Node, now: float) -> tuple[Node, tuple[Effect, ...]]:
@@ -320,7 +260,7 @@ def _settled(node: Node, now: float) -> tuple[Node, tuple[Effect, ...]]:
     for key in node.vhids:
         node = _placed(node, key, now, effects)
     node = _reweighed(node, now, effects)
-    gone = {key for key, vhid in node.vhids.items() if _removed(node, key) and vhid.phase is Phase.INIT}
+    gone = {key for key, vhid in node.vhids.items() if is_removed(node, key) and vhid.phase is Phase.INIT}
     if gone:
         node = replace(node, vhids={key: vhid for key, vhid in node.vhids.items() if key not in gone})
         effects += [Forget(key) for key in sorted(gone)]
@@ -332,7 +272,7 @@ def _settled(node: Node, now: float) -> tuple[Node, tuple[Effect, ...]]:
 
 def _reweighed(node: Node, now: float, effects: list[Effect]) -> Node:
     """Every MASTER advertises at once what it weighs now, and each only once for all that came together."""
-    new = Demotion(MappingProxyType(_reasons(node)))
+    new = demotion_of(node)
     if new == node.demotion:
         return node
     total = node.demotion.total
@@ -340,31 +280,18 @@ def _reweighed(node: Node, now: float, effects: list[Effect]) -> Node:
     return node if new.total == total else _tell_all(node, Reweighed(), now, effects)
 
 
-def _removed(node: Node, key: Key) -> bool:
-    return all(one.key != key for one in node.settings.vhids)
-
-
-def _unwanted(node: Node, vhid: Vhid) -> str:
-    """Why people do not want it to run; empty where they do."""
-    if node.shutdown:
-        return node.shutdown
-    if _removed(node, vhid.key):
-        return REMOVED
-    return DISABLED if node.intent.disabled else vhid.settings.refused
-
-
 def _placed(node: Node, key: Key, now: float, effects: list[Effect]) -> Node:
     """The vhid in INIT where it cannot or shall not run, out of it where it can."""
     vhid = node.vhids[key]
     trouble = node.devices[key.device].trouble
-    unwanted = _unwanted(node, vhid)
+    unwelcome = unwanted(node, vhid)
     if trouble and vhid.phase is not Phase.INIT:
         return _tell(node, key, Unable(trouble), now, effects)
-    if unwanted and (vhid.phase is not Phase.LEAVING or vhid.stays):
-        return _tell(node, key, Leave(unwanted, stays=False), now, effects)
+    if unwelcome and (vhid.phase is not Phase.LEAVING or vhid.stays):
+        return _tell(node, key, Leave(unwelcome, stays=False), now, effects)
     if vhid.phase is Phase.INIT:
         return _tell(node, key, Unable(trouble) if trouble else Able(), now, effects)
-    called_off = not (node.intent.maintenance or node.switchover) if vhid.stays else not unwanted
+    called_off = not (node.intent.maintenance or node.switchover) if vhid.stays else not unwelcome
     if vhid.phase is Phase.LEAVING and called_off:
         return _tell(node, key, Able(), now, effects)
     return node

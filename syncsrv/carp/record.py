@@ -1,0 +1,104 @@
+"""What is known of a node, and what follows from it without an event: why it is demoted, which vhids may not run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from syncsrv.carp import demotion
+from syncsrv.carp.demotion import SERVES_NOT, Demotion
+from syncsrv.carp.devices import Device
+from syncsrv.carp.effects import Key
+from syncsrv.carp.events import IntentChanged
+from syncsrv.carp.settings import NodeSettings
+from syncsrv.carp.vhid import Around, Vhid
+
+DISABLED = "CARP is disabled on this node"
+MAINTENANCE = "maintenance of this node"
+SWITCHOVER = "a switchover was asked for"
+REMOVED = "the vhid was removed from the configuration"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node's failover; nothing in it is ever changed in place.
+
+    Args:
+        settings: as configured.
+        intent: as last given.
+        vhids: every vhid, those too that are removed and still hand over.
+        devices: every device that was spoken of or that carries a vhid.
+        demotion: what demotes the node now.
+        switchover: one was asked for, and this node has not become MASTER since.
+        ready: it was told that its services are healthy.
+        ready_until_at: until when it is demoted for not being told so.
+        hold_until_at: before then no vhid takes over.
+        jitter_s: see vhid.Around.
+        shutdown: why the process ends; empty while it does not.
+        ended: Ended was said.
+    """
+
+    settings: NodeSettings
+    intent: IntentChanged
+    vhids: Mapping[Key, Vhid] = field(default_factory=lambda: MappingProxyType({}))
+    devices: Mapping[str, Device] = field(default_factory=lambda: MappingProxyType({}))
+    demotion: Demotion = field(default_factory=Demotion)
+    switchover: bool = False
+    ready: bool = False
+    ready_until_at: float | None = None
+    hold_until_at: float = 0.0
+    jitter_s: float = 0.0
+    shutdown: str = ""
+    ended: bool = False
+
+    def advskew(self, key: Key) -> int:
+        """What the vhid advertises, or would: the effective advskew."""
+        return self.demotion.effective(self.vhids[key].settings.advskew)
+
+
+def around(node: Node, now: float) -> Around:
+    """What the machine of a vhid sees of its node."""
+    return Around(
+        now=now,
+        node=node.settings.node,
+        demotion=node.demotion,
+        preempt=node.settings.preempt,
+        preempt_delay_s=node.settings.preempt_delay_s,
+        preempt_held=node.intent.hold_preempt,
+        hold_until_at=node.hold_until_at,
+        jitter_s=node.jitter_s,
+    )
+
+
+def demotion_of(node: Node) -> Demotion:
+    """What demotes it, for all that is known now; node.demotion is what was advertised so far."""
+    found = {name: weight for name, weight in node.intent.demotions.items() if weight > 0}
+    if node.intent.maintenance:
+        found[demotion.MAINTENANCE] = SERVES_NOT
+    if node.switchover:
+        found[demotion.SWITCHOVER] = SERVES_NOT
+    if not node.ready and node.ready_until_at is not None:
+        found[demotion.NOT_READY] = SERVES_NOT
+    carrying = {key.device for key in node.vhids}
+    for device in node.devices.values():
+        addressless = device.name in carrying and device.up and not device.has_source
+        if device.name in node.settings.tracked and (device.link_demotes or addressless):
+            found[demotion.link(device.name)] = SERVES_NOT
+        if device.sending_demotes:
+            found[demotion.send_errors(device.name)] = SERVES_NOT
+    return Demotion(MappingProxyType(found))
+
+
+def is_removed(node: Node, key: Key) -> bool:
+    """The vhid is configured no more and still hands over."""
+    return all(one.key != key for one in node.settings.vhids)
+
+
+def unwanted(node: Node, vhid: Vhid) -> str:
+    """Why people do not want it to run; empty where they do."""
+    if node.shutdown:
+        return node.shutdown
+    if is_removed(node, vhid.key):
+        return REMOVED
+    return DISABLED if node.intent.disabled else vhid.settings.refused

@@ -130,7 +130,7 @@ class RawWire:
     def _send_one(self, data: bytes, target: Address, sources: Sequence[Address]) -> None:
         sender = self._sockets.get(target.version)
         if sender is None:
-            raise OSError(errno.ENODEV, self.faults.get(target.version, "it is not open"))
+            raise OSError(errno.ENODEV, "there is no such device" if self._index == 0 else "its socket is not open")
         source = _fitting(target, sources)
         if source is None:
             raise OSError(errno.EADDRNOTAVAIL, f"the device has no own IPv{target.version} address")
@@ -166,7 +166,7 @@ class RawWire:
 
     def _note(self, version: int, doing: str, error: OSError) -> KernelError:
         number = error.errno or errno.EIO
-        why = (error.strerror or str(error)).lower() if not isinstance(error, KernelError) else error.message
+        why = (error.strerror or str(error)).lower()
         noted = KernelError(f"cannot {doing} {self.device}: {why}", _REMEDIES.get(number, ""), number)
         if version and self.faults.get(version) != str(noted):
             self.faults[version] = str(noted)

@@ -13,7 +13,7 @@ from syncsrv.cli.output import Settings, pass_settings
 @click.command()
 @pass_settings
 def command(settings: Settings) -> None:
-    """Run the process that owns the virtual addresses (started by serve).
+    """Run the process that holds virtual addresses (started by serve).
 
     It works with what core wrote last, also while core is away, and ends with 0 when no address is configured. SIGTERM
     makes it hand its addresses over first.

@@ -40,7 +40,7 @@ COMMANDS = {
     "core": "Run the process that applies changes (started by serve).",
     "door": "Run the process that speaks SSH (started by serve).",
     "web": "Run the process that serves the page (started by serve).",
-    "carp": "Run the process that owns the virtual addresses (started by serve).",
+    "carp": "Run the process that holds virtual addresses (started by serve).",
     "version": "Print the version.",
 }
 """Name: the help's first line, which is that of the command's own."""

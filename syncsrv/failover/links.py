@@ -5,7 +5,7 @@ Link state comes from netlink only: /sys shows another network namespace's devic
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
@@ -123,14 +123,6 @@ class Links:
             address = one.interface.ip
             found.setdefault((address.version, address.version == 6 and not address.is_link_local), address)
         return tuple(found[key] for key in sorted(found))
-
-    def shares_prefix(self, device: str, interface: Interface, vips: Collection[Interface]) -> bool:
-        """Whether the device has the address's prefix by an address of its own, and with it the route to it."""
-        wandering = {vip.ip for vip in vips}
-        return any(
-            one.interface.network == interface.network and one.mark != OURS and one.interface.ip not in wandering
-            for one in self.assigned(device)
-        )
 
 
 def _lasting(assigned: Assigned | None) -> Assigned | None:

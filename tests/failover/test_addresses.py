@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncsrv.failover.addresses import KernelAddresses, Plan, Step, decide
-from syncsrv.failover.netlink import KernelError
+from syncsrv.failover.netlink import NLM_F_CREATE, NLM_F_EXCL, KernelError
 from syncsrv.failover.rtmessages import (
     IFA_F_DEPRECATED,
     IFA_F_NODAD,
@@ -22,7 +22,12 @@ from syncsrv.failover.rtmessages import (
     IFA_F_SECONDARY,
     IFA_F_TENTATIVE,
     OURS,
+    RTM_DELLINK,
+    RTM_NEWLINK,
     Assigned,
+    link_flags,
+    new_macvlan,
+    old_link,
 )
 from tests.support.netns import Lab, needs_lab
 from tests.support.wait import until
@@ -313,6 +318,26 @@ def test_link_follows_cable_and_switch(lab: Lab, addresses: KernelAddresses) -> 
     until(lambda: addresses.link("eth0") == "")
     lab.switch("a", "eth0", up=False)
     assert addresses.link("eth0") == "eth0 is switched off"
+
+
+@needs_lab
+def test_a_device_with_the_groups_mac_can_be_made_and_removed(lab: Lab, addresses: KernelAddresses) -> None:
+    mac = bytes.fromhex("00005e00012a")
+    parent = addresses.links.link("eth0")
+    assert parent is not None
+    with lab.asking("a") as requests:
+        requests.ask(RTM_NEWLINK, new_macvlan("vip42", parent.index, mac), NLM_F_CREATE | NLM_F_EXCL)
+        addresses.changed()
+        made = addresses.links.link("vip42")
+        assert made is not None
+        assert (made.mac, made.kind) == (mac, "macvlan")
+        assert addresses.link("vip42") == "vip42 is switched off"
+        requests.ask(RTM_NEWLINK, link_flags(made.index, up=True))
+        until(lambda: addresses.link("vip42") == "")
+        addresses.hold("vip42", [VIP4], LIFETIME_S)
+        assert plain(lab) == {PLAIN4}
+        requests.ask(RTM_DELLINK, old_link(made.index))
+    assert addresses.link("vip42") == "there is no device vip42"
 
 
 @needs_lab

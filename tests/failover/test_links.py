@@ -118,16 +118,6 @@ def test_its_own_address_is_none_that_wanders() -> None:
     assert links.sources("eth0", [])[0] == ip_address("192.0.2.10")
 
 
-def test_a_prefix_is_shared_only_with_an_own_address() -> None:
-    links = book(assigned("192.0.2.20/24", mark=OURS), assigned("192.0.2.10/24"))
-    assert not links.shares_prefix("eth0", VIP4, [VIP4])
-    links.take([AddressReport(assigned("192.0.2.1/25"), gone=False)])
-    assert not links.shares_prefix("eth0", VIP4, [VIP4])
-    links.take([AddressReport(assigned("192.0.2.1/24"), gone=False)])
-    assert links.shares_prefix("eth0", VIP4, [VIP4])
-    assert not links.shares_prefix("eth1", VIP4, [VIP4])
-
-
 def test_all_hardware_addresses_are_ours_but_no_zeros() -> None:
     links = book()
     links.take([LinkReport(Link(1, "lo", IFF_UP, bytes(6)), gone=False)])

@@ -70,7 +70,7 @@ class Device:
     def next_at(self) -> float | None:
         """When time alone changes something here."""
         times = (self.settle_until_at if self.up else None, self.retry_at)
-        return min((time for time in times if time is not None), default=None)
+        return min((moment for moment in times if moment is not None), default=None)
 
     def linked(self, *, up: bool, has_source: bool, why: str, now: float) -> Device:
         """After what netlink said."""

@@ -102,7 +102,7 @@ def next_at(node: Node) -> float | None:
     times = [vhid.next_at() for vhid in node.vhids.values()]
     times += [device.next_at() for device in node.devices.values()]
     times.append(None if node.ready else node.ready_until_at)
-    return min((time for time in times if time is not None), default=None)
+    return min((moment for moment in times if moment is not None), default=None)
 
 
 def _tell(node: Node, key: Key, what: Input, now: float, effects: list[Effect]) -> Node:
@@ -246,7 +246,7 @@ def _is_settled(before: Node, node: Node, event: Event, now: float, effects: lis
     if node.devices is not before.devices or node.switchover is not before.switchover:
         return False
     times = [node.ready_until_at, *(device.next_at() for device in node.devices.values())]
-    return all(time is None or now < time for time in times)
+    return all(moment is None or now < moment for moment in times)
 
 
 def _settled(node: Node, now: float) -> tuple[Node, tuple[Effect, ...]]:

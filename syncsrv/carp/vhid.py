@@ -146,7 +146,7 @@ class Vhid:
     def next_at(self) -> float | None:
         """When a Due is due."""
         times = (self.down_at, self.advert_at, self.announce_at, self.farewell_at, self.handover_until_at)
-        return min((time for time in times if time is not None), default=None)
+        return min((moment for moment in times if moment is not None), default=None)
 
     def late_s(self, now: float) -> float:
         """How long ago the timer that matters should have fired; 0 where none should have."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,14 +40,14 @@ class Duo:
     def b(self) -> Ours:
         return self.nodes["b"]
 
-    def start(self, name: str, **changed: object) -> Ours:
+    def start(self, name: str, *, prefix: Sequence[str] = (), **changed: object) -> Ours:
         """Start a node's process, with some of the group as it alone has it; again, where it has ended."""
         if name in self.nodes:
             self.nodes[name].process.wait(5)
         home = self.home / name
         peers = self.lab.sources() if self.group.advbase == 0 else {}
         settings = replace(self.group, own_peers=peers, **changed).settings(name, home / "run", self.skews[name])  # type: ignore[arg-type]  # any field of Group
-        self.nodes[name] = Ours(self.lab[name].path, home, settings)
+        self.nodes[name] = Ours(self.lab[name].path, home, settings, prefix=prefix)
         return self.nodes[name]
 
     def settle(self) -> None:
@@ -95,9 +95,11 @@ def two_nodes(
 
 
 @contextmanager
-def settled(home: Path, group: Group = QUICK, skews: Mapping[str, int] = QUICK_SKEWS) -> Iterator[Duo]:
+def settled(
+    home: Path, group: Group = QUICK, skews: Mapping[str, int] = QUICK_SKEWS, names: tuple[str, ...] = ("a", "b")
+) -> Iterator[Duo]:
     """Both started: ``a`` is MASTER, ``b`` hears it."""
-    with two_nodes(home, group, skews) as duo:
+    with two_nodes(home, group, skews, names) as duo:
         duo.start("a")
         duo.are(a="MASTER")
         duo.start("b")

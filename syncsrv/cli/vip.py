@@ -12,6 +12,7 @@ from syncsrv.cli.output import Settings, pass_settings, printable, table, warn
 from syncsrv.cli.where import client
 from syncsrv.clock import SystemClock
 from syncsrv.control.ask import CoreAwayError
+from syncsrv.control.shapes_failover import UNREPORTED
 from syncsrv.errors import SyncsrvError
 
 ACT_S = 60.0
@@ -268,10 +269,11 @@ def failover_facts(settings: Settings, node: dict[str, Any]) -> list[str]:
         said.append(("maintenance", "on; `syncsrv vip maintenance off` ends it"))
     if failover["switchover"]:
         said.append(("switchover", "it gave its addresses away; `syncsrv vip switchover` on it takes them back"))
-    if demotion["total"] or demotion["reasons"]:
-        reasons = ", ".join(f"{name} {weight}" for name, weight in demotion["reasons"].items())
-        unknown = "" if demotion["known"] else " at least; the carp process does not answer"
-        said.append(("demotion", f"{demotion['total']}{unknown} ({reasons})"))
+    if demotion["reasons"]:
+        weights = {name: weight for name, weight in demotion["reasons"].items() if name != UNREPORTED}
+        reasons = ", ".join(f"{name} {weight}" for name, weight in weights.items())
+        unknown = " at least: the carp process does not answer" if UNREPORTED in demotion["reasons"] else ""
+        said.append(("demotion", f"{demotion['total']}{unknown}" + (f" ({reasons})" if reasons else "")))
     if failover["hold_down_s"] > 0:
         said.append(("hold-down", f"it takes nothing over for {_span(failover['hold_down_s'])} more"))
     if failover["hold_preempt"]:

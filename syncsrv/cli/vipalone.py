@@ -42,7 +42,7 @@ def status(directory: Path) -> dict[str, Any]:
     return {
         "node": report.node,
         "vips": [_vip(report, vip) for vip in report.vips],
-        "demotion": {"total": report.demotion_total, "reasons": plain["demotion_reasons"], "known": True},
+        "demotion": {"total": report.demotion_total, "reasons": plain["demotion_reasons"]},
         "maintenance": report.maintenance,
         "failover": {
             **{name: plain[name] for name in names},

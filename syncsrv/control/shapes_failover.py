@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 UNKNOWN = "UNKNOWN"
 """The state of a VIP of which nothing is heard: the process carp does not answer. It is not a CARP state."""
 
+UNREPORTED = "unknown"
+"""Stands among the reasons of a demotion of which the process carp has told nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class VipInfo:
@@ -69,11 +72,17 @@ class VipInfo:
 
 @dataclass(frozen=True, slots=True)
 class Demotion:
-    """How far a node has lowered its own rank, and why; ``known``: false while the process carp does not answer."""
+    """How far a node has lowered its own rank, and why; what is ordered only, while the process carp does not answer:
+    ``UNREPORTED`` is among the reasons then, with no weight.
+    """
 
     total: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
-    known: bool = True
+
+    @property
+    def known(self) -> bool:
+        """Whether the process carp itself has told it."""
+        return UNREPORTED not in self.reasons
 
 
 @dataclass(frozen=True, slots=True)

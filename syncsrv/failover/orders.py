@@ -15,7 +15,7 @@ WEIGHT_MOST = 240
 BUILT_IN = frozenset({"maintenance", "switchover", "disabled", "not-ready"})
 """What the process carp names its own reasons; of a link or a device their names begin with a word and a colon."""
 
-RESERVED = BUILT_IN | {"orders-unreadable", "unproven", "diverged", "state-sync", "split-brain"}
+RESERVED = BUILT_IN | {"orders-unreadable", "unknown", "unproven", "diverged", "state-sync", "split-brain"}
 """No operator can give or take these; core's own reasons are here or have a colon."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}", re.ASCII)

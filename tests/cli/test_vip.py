@@ -14,7 +14,15 @@ import pytest
 from syncsrv.clock import SystemClock, booted_s, rfc3339
 from syncsrv.control.codec import decode_reply
 from syncsrv.control.shapes import PeerInfo, Status
-from syncsrv.control.shapes_failover import Demotion, DeviceInfo, FailoverInfo, VipInfo, VipReply, VipRequest
+from syncsrv.control.shapes_failover import (
+    UNREPORTED,
+    Demotion,
+    DeviceInfo,
+    FailoverInfo,
+    VipInfo,
+    VipReply,
+    VipRequest,
+)
 from syncsrv.errors import UsageError
 from syncsrv.failover import intent as intents
 from syncsrv.failover.intent import Intent
@@ -81,11 +89,11 @@ def test_what_is_out_of_the_ordinary_has_a_line(toy: Toy) -> None:
 def test_what_is_unknown_is_said_to_be(toy: Toy) -> None:
     unknown = replace(SERVES, state="UNKNOWN", reason="the carp process does not run; start it", master_node="")
     failover = FailoverInfo(configured=True, why="the carp process does not run", maintenance=True)
-    demotion = Demotion(240, {"maintenance": 240}, known=False)
+    demotion = Demotion(240, {"maintenance": 240, UNREPORTED: 0})
     found = lines(toy, replace(STATUS, vips=(unknown,), failover=failover, demotion=demotion))
     assert found[0] == "fw1: unknown whether it serves 1@lan"
     assert found[2].split()[:2] == ["1@lan", "UNKNOWN"]
-    assert "  demotion     240 at least; the carp process does not answer (maintenance 240)" in found
+    assert "  demotion     240 at least: the carp process does not answer (maintenance 240)" in found
 
 
 def test_a_node_that_hears_nobody_says_so(toy: Toy) -> None:

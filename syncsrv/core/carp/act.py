@@ -20,7 +20,7 @@ from syncsrv.errors import SyncsrvError, UsageError
 from syncsrv.failover import outcome as outcomes
 from syncsrv.failover.intent import Intent
 from syncsrv.failover.messages import Report
-from syncsrv.failover.orders import ENDS, SAID, SWITCHES, demoted, promoted
+from syncsrv.failover.orders import ENDS, SAID, SWITCHES, WEIGHT_MOST, demoted, promoted
 from syncsrv.failover.outcome import Outcome, together
 from syncsrv.plan.words import listed
 
@@ -118,12 +118,17 @@ _LOOK = "look at the log of carp; `syncsrv vip` on a peer shows what that one se
 
 
 def _others(report: Report) -> str:
+    return "".join(f"; {who} serves {together(keys)}" for who, keys in _serving(report).items())
+
+
+def _serving(report: Report) -> dict[str, list[str]]:
+    """Who else serves what, as this node hears it."""
     found: dict[str, list[str]] = {}
     for one in report.vips:
         who = one.master_peer or one.master_source
         if who and one.state != "MASTER":  # a MASTER's is the one before it
             found.setdefault(who, []).append(outcomes.key_of(one))
-    return "".join(f"; {who} serves {together(keys)}" for who, keys in found.items())
+    return found
 
 
 def _await(order: _Order, given: tuple[str, ...], first: Report) -> Outcome:
@@ -157,9 +162,9 @@ def _switchover(order: _Order, request: VipRequest) -> VipReply:
     if not outcomes.served(report):
         if carp.intent.switchover:
             return _take_back(order)
-        who = _others(report).removeprefix("; ")
-        remedy = "run it on the node that does" if who else "`syncsrv vip` says why nobody is heard"
-        said = f"; {who}" if who else ", and no other MASTER is heard"
+        others = _serving(report)
+        remedy = f"run it on {together(others)}" if others else "`syncsrv vip` says why nobody is heard"
+        said = _others(report) or ", and no other MASTER is heard"
         raise NotServingError(f"cannot switch over: {carp.settings.node} is MASTER of nothing{said}", remedy)
     return _give_once(order, outcomes.served(report))
 
@@ -229,7 +234,10 @@ def _demote(order: _Order, request: VipRequest) -> VipReply:
     what = f"demoted by {request.weight} for {request.reason}"
     if told.report is None:
         return _untold(order, told, what)
-    return VipReply(True, f"{what}; {_rank(told.report)}")
+    settings = order.core.carp.settings
+    stays = settings.preempt == "never" and settings.advskew + told.report.demotion_total < WEIGHT_MOST
+    said = f"; with `preempt: false` no peer takes over before it is {WEIGHT_MOST}" if stays else ""
+    return VipReply(True, f"{what}; {_rank(told.report)}{said}")
 
 
 def _promote(order: _Order, request: VipRequest) -> VipReply:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from syncsrv.clock import rfc3339
-from syncsrv.control.shapes_failover import UNKNOWN, Demotion, DeviceInfo, FailoverInfo, VipInfo
+from syncsrv.control.shapes_failover import UNKNOWN, UNREPORTED, Demotion, DeviceInfo, FailoverInfo, VipInfo
 from syncsrv.core.carp.link import Reading
 from syncsrv.failover.intent import Intent
 from syncsrv.failover.messages import DeviceReport, VipReport
@@ -91,7 +91,7 @@ def demotion(reading: Reading, intent: Intent, *, configured: bool) -> Demotion:
         return Demotion(reading.now.demotion_total, reading.now.demotion_reasons)
     ordered = {"maintenance": intent.maintenance, "switchover": intent.switchover}
     reasons = {**{name: 240 for name, on in ordered.items() if on}, **intent.demotions}
-    return Demotion(sum(reasons.values()), reasons, known=not configured)
+    return Demotion(sum(reasons.values()), {**reasons, **({UNREPORTED: 0} if configured else {})})
 
 
 def info(settings: Settings, reading: Reading, intent: Intent, problems: tuple[str, ...], now: float) -> FailoverInfo:

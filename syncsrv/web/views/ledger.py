@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from syncsrv.control.shapes_failover import UNREPORTED
 from syncsrv.plan.words import listed
 from syncsrv.web.views.members import Member
 
@@ -49,7 +50,7 @@ class Entry:
 
 def ledger(nodes: Sequence[Member]) -> tuple[Entry, ...]:
     """Every reason, and the total last."""
-    seen = dict.fromkeys(name for node in nodes for name in node.demotion.reasons)
+    seen = dict.fromkeys(name for node in nodes for name in node.demotion.reasons if name != UNREPORTED)
     entries = [_entry(kind, *KINDS[kind], nodes) for kind in KINDS]
     entries += [_entry(kind, *MORE[kind], nodes) for kind in MORE if kind in seen]
     entries += [

@@ -17,7 +17,7 @@ from syncsrv.errors import UsageError
 from syncsrv.failover import intent as intents
 from syncsrv.failover.intent import Intent
 from syncsrv.failover.messages import Apply, Report
-from tests.core.carp.carpkit import LAN, WAN, backups, masters, one_node, order, running, two_nodes
+from tests.core.carp.carpkit import LAN, VIPS, WAN, backups, masters, one_node, order, running, two_nodes
 from tests.core.carp.fakecarp import DEVICE
 from tests.core.corekit import Node, Pair, single
 from tests.support.wait import until
@@ -96,6 +96,13 @@ def test_an_order_is_recorded_with_who_gave_it(short_tmp: Path) -> None:
         kind, result, reason = trail(node)[0]
         assert (kind, result) == ("vip", "done")
         assert reason == "demote upgrade 20: demoted by 20 for upgrade; the demotion is 20 now (upgrade 20)"
+
+
+def test_a_demotion_that_moves_nothing_says_so(short_tmp: Path) -> None:
+    with one_node(short_tmp, VIPS.replace("hold_down_s: 0", "preempt: false")) as node, running(node, masters(node)):
+        reply = order(node, "demote", reason="upgrade", weight=20)
+        assert reply.text.endswith("; with `preempt: false` no peer takes over before it is 240")
+        assert "preempt" not in order(node, "demote", reason="upgrade", weight=240).text
 
 
 @pytest.mark.parametrize("name", ["maintenance", "link:eth0", "not-ready", "unproven", "health:nginx", "", "Up grade"])
@@ -303,7 +310,7 @@ def test_a_backup_cannot_switch_over_and_says_who_can(pair: Pair) -> None:
         with pytest.raises(NotServingError) as caught:
             order(pair.fw1, "switchover")
         assert "fw1 is MASTER of nothing; fw2 serves 1@lan and 2@wan" in str(caught.value)
-        assert caught.value.remedy == "run it on the node that does"
+        assert caught.value.remedy == "run it on fw2"
         assert _SWITCH not in carp.intents()
 
 

@@ -16,7 +16,7 @@ from syncsrv.control.shapes import (
     Status,
     SyncInfo,
 )
-from syncsrv.control.shapes_failover import Demotion, DeviceInfo, FailoverInfo, VipInfo
+from syncsrv.control.shapes_failover import UNREPORTED, Demotion, DeviceInfo, FailoverInfo, VipInfo
 from syncsrv.web.api.carpmetrics import STATES
 from syncsrv.web.api.metrics import render
 
@@ -139,7 +139,7 @@ UNKNOWN = replace(VIP, state="UNKNOWN", counters={})
     "peer",
     [
         replace(PEER, reachable=False),
-        replace(PEER, vips=(UNKNOWN,), failover=AWAY, demotion=Demotion(240, {"maintenance": 240}, known=False)),
+        replace(PEER, vips=(UNKNOWN,), failover=AWAY, demotion=Demotion(240, {"maintenance": 240, UNREPORTED: 0})),
     ],
 )
 def test_what_a_silent_node_holds_is_unknown_and_never_0(peer: PeerInfo) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from syncsrv.control.shapes import PeerInfo, Status
-from syncsrv.control.shapes_failover import Demotion, DeviceInfo, FailoverInfo, VipInfo
+from syncsrv.control.shapes_failover import UNREPORTED, Demotion, DeviceInfo, FailoverInfo, VipInfo
 from tests.web.views.standings import NOW, backup, master, peer
 
 AT = datetime.fromisoformat(NOW)
@@ -54,7 +54,7 @@ def waiting(node: str = "fw1", **more: Any) -> dict[str, Any]:
 def silent(**more: Any) -> dict[str, Any]:
     """What core tells where its carp process does not answer."""
     unknown = vips("UNKNOWN", since=None, reason=AWAY.why, advertised=None)
-    return {"vips": unknown, "failover": AWAY, "demotion": Demotion(known=False), **more}
+    return {"vips": unknown, "failover": AWAY, "demotion": Demotion(0, {UNREPORTED: 0}), **more}
 
 
 def told(**more: Any) -> FailoverInfo:

@@ -259,11 +259,11 @@ def _settled(node: Node, now: float) -> tuple[Node, tuple[Effect, ...]]:
         effects.append(Note(None, late))
     for key in node.vhids:
         node = _placed(node, key, now, effects)
-    node = _reweighed(node, now, effects)
     gone = {key for key, vhid in node.vhids.items() if is_removed(node, key) and vhid.phase is Phase.INIT}
     if gone:
         node = replace(node, vhids={key: vhid for key, vhid in node.vhids.items() if key not in gone})
         effects += [Forget(key) for key in sorted(gone)]
+    node = _reweighed(node, now, effects)
     if node.shutdown and not node.ended and all(vhid.phase is Phase.INIT for vhid in node.vhids.values()):
         node = replace(node, ended=True)
         effects.append(Ended())

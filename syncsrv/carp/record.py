@@ -85,7 +85,7 @@ def demotion_of(node: Node) -> Demotion:
         addressless = device.name in carrying and device.up and not device.has_source
         if device.name in node.settings.tracked and (device.link_demotes or addressless):
             found[demotion.link(device.name)] = SERVES_NOT
-        if device.sending_demotes:
+        if device.sending_demotes and device.name in carrying:
             found[demotion.send_errors(device.name)] = SERVES_NOT
     return Demotion(MappingProxyType(found))
 

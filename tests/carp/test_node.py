@@ -240,6 +240,15 @@ def test_send_errors_demote_and_are_said_once() -> None:
     assert run.give(11, SendResult("eth9", False)) == []
 
 
+def test_a_device_that_carries_nothing_any_more_demotes_no_longer() -> None:
+    run = serving()
+    run.give(10.6, *[SendResult("eth1", False, "network is down")] * 3)
+    assert dict(run.node.demotion.reasons) == {"send-errors:eth1": 240}
+    run.give(10.7, NewSettings(replace(SETTINGS, vhids=(VhidSettings(LAN),), tracked=("eth0",))))
+    run.pass_by(11.2)
+    assert run.node.demotion.total == 0
+
+
 def test_an_oversleep_is_seen_by_the_node_itself() -> None:
     run = serving()
     done = run.give(60.0, advert(LAN, 100))

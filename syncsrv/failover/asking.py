@@ -17,6 +17,7 @@ from syncsrv.failover.messages import (
     Ask,
     AskReport,
     BadMessageError,
+    PeerServes,
     Refused,
     Report,
     Watch,
@@ -109,8 +110,8 @@ class Client:
         """
         return _report(self._receive(time.monotonic() + deadline_s))
 
-    def apply(self, order: Apply, *, deadline_s: float = DEADLINE_S) -> None:
-        """Have it work with other settings, another intent, or told ready.
+    def apply(self, order: Apply | PeerServes, *, deadline_s: float = DEADLINE_S) -> None:
+        """Have it work with other settings, another intent, told ready, or told what a peer says.
 
         Raises:
             CarpRefusedError: it cannot, and nothing has changed.

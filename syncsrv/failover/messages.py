@@ -27,6 +27,7 @@ LARGEST = 384 * 1024
 """Bytes of one message: below twice net.core.wmem_max (208 KiB), which a socket can have without special right."""
 
 WATCH_S = 5.0
+FOR_MOST_S = 60.0
 
 
 class BadMessageError(SyncsrvError):
@@ -160,8 +161,35 @@ class Apply:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerServes:
+    """An own peer says over SSH that it is MASTER of a vhid *and hears our adverts*, which makes us the deaf one.
+
+    Never to be said when that peer hears nothing either: then the segment is cut, and each must serve what it reaches.
+
+    Attributes:
+        device: our own, and ``vhid`` on it.
+        peer: the node's name.
+        advbase: what it advertises, and ``advskew``.
+        for_s: seconds that this word holds unless it is repeated; more than 0, at most FOR_MOST_S.
+    """
+
+    device: str
+    vhid: int
+    peer: str
+    advbase: int
+    advskew: int
+    for_s: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.for_s <= FOR_MOST_S:
+            raise ValueError(f"for_s is {self.for_s}, not above 0 and at most {FOR_MOST_S:g}")
+        if not (0 <= self.advbase <= 254 and 0 <= self.advskew <= 254):
+            raise ValueError(f"{self.advbase}/{self.advskew} is no advert's interval")
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
-    """It was applied."""
+    """It was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +199,7 @@ class Refused:
     error: str
 
 
-Ask = AskReport | Watch | Apply
+Ask = AskReport | Watch | Apply | PeerServes
 Answer = Report | Done | Refused
 
 
@@ -182,6 +210,8 @@ def encode_ask(ask: Ask) -> bytes:
         return _pack({**body, "ask": "report"})
     if isinstance(ask, Watch):
         return _pack({**body, "ask": "watch"})
+    if isinstance(ask, PeerServes):
+        return _pack({**body, "ask": "peer-serves", **records.to_plain(ask)})
     settings = None if ask.settings is None else configs.to_json(ask.settings)
     intent = None if ask.intent is None else intents.to_json(ask.intent)
     return _pack({**body, "ask": "apply", "settings": settings, "intent": intent, "ready": ask.ready})
@@ -200,6 +230,11 @@ def decode_ask(data: bytes) -> Ask:
     if kind in ("report", "watch"):
         _only(body, ())
         return AskReport() if kind == "report" else Watch()
+    if kind == "peer-serves":
+        try:
+            return records.from_plain(PeerServes, body)
+        except NoRecordError as error:
+            raise BadMessageError(str(error)) from None
     if kind != "apply":
         raise BadMessageError(f"{kind!r} is no question")
     _only(body, ("settings", "intent", "ready"))
@@ -264,4 +299,3 @@ def _only(body: Mapping[str, Any], names: tuple[str, ...]) -> None:
     for name in names:
         if name not in body:
             raise BadMessageError(f"{name} is missing")
-

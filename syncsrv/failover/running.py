@@ -14,7 +14,7 @@ from pathlib import Path
 
 from syncsrv.carp import node as machine
 from syncsrv.carp.effects import Changed, Ended, Forget, Key, Note
-from syncsrv.carp.events import Event, NewSettings, Ready, Shutdown, Tick, Woke
+from syncsrv.carp.events import Event, NewSettings, Ready, Shutdown, Tick, Told, Woke
 from syncsrv.clock import Clock, booted_s
 from syncsrv.failover.bond import Bond
 from syncsrv.failover.counting import Counter
@@ -22,7 +22,7 @@ from syncsrv.failover.devices import Device
 from syncsrv.failover.hands import Hands
 from syncsrv.failover.intent import Intent
 from syncsrv.failover.loop import Loop, Rank
-from syncsrv.failover.messages import WATCH_S, Answer, Apply, Ask, Done, Report
+from syncsrv.failover.messages import WATCH_S, Answer, Apply, Ask, Done, PeerServes, Refused, Report
 from syncsrv.failover.ports import Addresses, Announcer, Wire
 from syncsrv.failover.report import Self, report, standing
 from syncsrv.failover.served import devices_of, intent_event, node_settings, refusal, served
@@ -216,6 +216,8 @@ class Agent:
     # What is configured.
 
     def _answer(self, ask: Ask) -> Answer:
+        if isinstance(ask, PeerServes):
+            return self._hear_of(ask)
         if not isinstance(ask, Apply):
             return self._now(self._clock.monotonic())
         if ask.settings is not None and ask.settings != self._settings:
@@ -225,6 +227,15 @@ class Agent:
             self._feed(intent_event(ask.intent))
         if ask.ready is not None:
             self._feed(Ready(ask.ready))
+        return Done()
+
+    def _hear_of(self, said: PeerServes) -> Answer:
+        key = Key(said.device, said.vhid)
+        if key not in self._hands.served:
+            return Refused(f"cannot hear of {key}: it is not configured")
+        if said.peer not in self._settings.own_peers:
+            return Refused(f"cannot hear of {key} by {said.peer}: it is none of our nodes")
+        self._feed(Told(key, said.peer, said.advbase, said.advskew, said.for_s))
         return Done()
 
     def _apply(self, settings: Settings) -> None:

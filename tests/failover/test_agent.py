@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from syncsrv.failover import rtmessages as rt
-from syncsrv.failover.asking import Client
+from syncsrv.failover.asking import CarpRefusedError, Client
 from syncsrv.failover.intent import FILE as INTENT
 from syncsrv.failover.intent import Intent
-from syncsrv.failover.messages import Report
+from syncsrv.failover.messages import PeerServes, Report
 from syncsrv.failover.netlink import NLM_F_CREATE, NLM_F_REPLACE
 from tests.failover.carpkit import QUICK, CarpNode, carp_nodes, serve
 from tests.support.lab import DEVICE, VIP, VIP6, Lab, lab
@@ -199,6 +199,21 @@ def test_below_a_second_only_among_peers_that_are_known(net: Lab, short_tmp: Pat
         assert "pair the nodes, or set advbase to 1 or more" in vip.reason
         a.apply(replace(a.settings, own_peers={"b": ("10.99.0.2",)}))
         a.await_state("MASTER")
+
+
+def test_a_deaf_node_believes_what_a_peer_says_by_another_way(net: Lab, short_tmp: Path) -> None:
+    with carp_nodes(net, short_tmp) as (_, b):
+        b.start().await_state("MASTER")
+        with Client(b.run_dir) as client:
+            for wrong, why in (
+                (PeerServes(DEVICE, 2, "a", 0, 10, 5.0), "vhid 2 on eth0: it is not configured"),
+                (PeerServes(DEVICE, 1, "c", 0, 10, 5.0), "by c: it is none of our nodes"),
+            ):
+                with pytest.raises(CarpRefusedError, match=why):
+                    client.apply(wrong)
+            client.apply(PeerServes(DEVICE, 1, "a", 0, 10, 2.0))
+        b.await_state("BACKUP")
+        b.await_state("MASTER")  # when nobody repeats it
 
 
 def test_a_link_that_is_lost_and_comes_back(pair: tuple[CarpNode, CarpNode]) -> None:

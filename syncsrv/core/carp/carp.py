@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from syncsrv.carp.sets import Moment, Sets
 from syncsrv.clock import Clock
 from syncsrv.config.load import Configuration
 from syncsrv.control.shapes_failover import Demotion, FailoverInfo, VipInfo
@@ -20,6 +21,7 @@ from syncsrv.core.carp import told
 from syncsrv.core.carp.configure import ConfigFile, addresses_only, digests, settings_of
 from syncsrv.core.carp.intents import IntentFile
 from syncsrv.core.carp.link import SILENT_S, Link, Reading, is_absent
+from syncsrv.core.carp.sets import SetsFile
 from syncsrv.errors import SyncsrvError
 from syncsrv.failover.asking import CarpAwayError, Client
 from syncsrv.failover.intent import Intent
@@ -64,6 +66,7 @@ class Carp:
         self._own_peers: dict[str, tuple[str, ...]] = (
             dict(self._file.before.own_peers) if self._file.before is not None else {}
         )
+        self._sets = SetsFile(node.state_dir, self._file.before, clock)
         self._settings = self._build()
         self._unwritten = ""
         self._refused = ""
@@ -73,6 +76,8 @@ class Carp:
         """Process and number of the first report that knows of the last order."""
         self._ready: bool | None = None
         self._listeners: list[Callable[[Reading, Reading], None]] = []
+        self.troubles: list[Callable[[], tuple[str, ...]]] = []
+        """Who else knows what an operator should of failover: each gives sentences, and waits for nobody."""
         self._link = Link(node.run_dir, clock, lambda: bool(self._settings.vips), self._heard, self._news)
         self.acting = threading.Lock()
         """Held by an operator's action until its outcome is known."""
@@ -113,6 +118,7 @@ class Carp:
         with self._lock:
             settings = self._settings = self._build()
             try:
+                self._sets.save()
                 written = self._file.put(settings)
                 self._unwritten = ""
             except SyncsrvError as error:
@@ -126,7 +132,36 @@ class Carp:
     def _build(self) -> Settings:
         config = self._config()
         peers = {name: found for name, found in self._own_peers.items() if name in config.node.peers}
-        return settings_of(config, peers)
+        return self._sets.dressed(settings_of(config, peers))
+
+    @property
+    def wire_sets(self) -> Sets:
+        """The sets of addresses and password that sign, or are accepted."""
+        return self._sets.now
+
+    def change_sets(self, change: Callable[[Sets, Moment], Sets]) -> None:
+        """Sign with other sets, or accept others; ``settled`` says whether the process carp does already."""
+        with self._lock:
+            if self._sets.change(lambda now: change(now, self._sets.at())):
+                self.put_in_force()
+
+    def settled(self, deadline_s: float = 0.0) -> str:
+        """Why the process carp does not work with what is configured, after so many seconds; empty where it does.
+
+        One that does not run accepts nothing and sends nothing, and reads all of it when it starts.
+        """
+
+        def does(reading: Reading) -> bool:
+            return reading.absent or (reading.now is not None and reading.now.settings_digest == self._settings.digest)
+
+        if not self._settings.vips:
+            return ""
+        if self._unwritten or self._refused:
+            return self._unwritten or self._refused
+        reading = self._link.wait(does, deadline_s) if deadline_s else self._reading()
+        if does(reading):
+            return ""
+        return reading.why or "the carp process does not work with the configuration in force yet"
 
     def peer_told(self, peer: str, sources: Mapping[str, tuple[str, ...]]) -> None:
         """A peer's own addresses, as it said over SSH: from there its advertisements come.
@@ -271,7 +306,7 @@ class Carp:
             problems.append(
                 "the carp process does not work with the configuration in force yet; see its log if it stays"
             )
-        said = tuple(one for one in problems if one)
+        said = (*(one for one in problems if one), *(one for troubles in self.troubles for one in troubles()))
         return told.info(self._settings, reading, self.intent, said, self._clock.monotonic())
 
     def holds_any_vip(self) -> bool | None:

@@ -49,8 +49,10 @@ def kill(pid: int | None) -> None:
 
 
 def kill_both(lab: Lab, speaker: Speaker) -> None:
-    """The parent first, or it would see its child die."""
+    """At once: the child stands still before it can see its parent die."""
     child = speaker.child()
+    if child is not None:
+        os.kill(child, signal.SIGSTOP)
     os.kill(speaker.process.pid, signal.SIGKILL)
     if child is not None:
         os.kill(child, signal.SIGKILL)

@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import statistics
 import sys
 import time
@@ -70,8 +71,13 @@ def run(jobs: list[Job], n: int, at_once: int, seed: int) -> list[Outcome]:
         print(f"{name_of(job)}: {outcome.outage_s * 1000:.1f} ms", file=sys.stderr, flush=True)
 
     with ThreadPoolExecutor(at_once) as pool:
-        for done in [pool.submit(once, job, number) for number in range(n) for job in jobs]:
-            done.result()
+        running = [pool.submit(once, job, number) for number in range(n) for job in jobs]
+        try:
+            for one in running:
+                one.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     return found
 
 
@@ -105,6 +111,8 @@ def main() -> None:
     parser.add_argument("--load", type=float, metavar="SECONDS", help="false failovers under load instead")
     parser.add_argument("--json", type=Path, metavar="FILE", help="everything measured, as data")
     options = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)  # what runs is ended, also in the background
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors; seed {options.seed}", flush=True)
     began_at = time.monotonic()
     if options.load is not None:

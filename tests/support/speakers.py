@@ -50,10 +50,13 @@ class Speaker(Protocol):
 
 
 def start_in(namespace: str, argv: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start a program in a network namespace, in a session of its own; the process is the program itself."""
+    """Start a program in a network namespace, in a session of its own; the process is the program itself.
+
+    It is killed when the thread that started it ends, so that nothing goes on when a test is killed.
+    """
     with log.open("ab") as stream:
         return subprocess.Popen(
-            ["nsenter", f"--net={namespace}", "--", *argv],
+            ["nsenter", f"--net={namespace}", "--", "setpriv", "--pdeathsig", "KILL", "--", *argv],
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,

@@ -32,6 +32,7 @@ from syncsrv.carp.packet import FAREWELL, Advert
 from syncsrv.carp.settings import NodeSettings
 
 Address = IPv4Address | IPv6Address
+Step = Callable[[Node, Event, float], tuple[Node, tuple[Effect, ...]]]
 
 
 @dataclass
@@ -115,6 +116,7 @@ class World:
         self.lines: list[Line] = []
         self.masters: dict[Key, list[tuple[float, frozenset[str]]]] = {}
         self.sent: list[tuple[float, str, Effect]] = []
+        self.step: Step = failover.step
         self.replays = False
         """Whether adverts of own peers that come twice or too late reach the state machine; receive.py drops them."""
         self._counter = itertools.count(1)
@@ -253,7 +255,7 @@ class World:
         if machine.stopped_at is not None:
             machine.waiting.append(event)
             return
-        machine.node, effects = failover.step(machine.node, event, self.now)
+        machine.node, effects = self.step(machine.node, event, self.now)
         for effect in effects:
             self._do(machine, effect)
         self._record()

@@ -6,10 +6,11 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from syncsrv.carp import node as failover
 from syncsrv.carp import timing
 from syncsrv.carp.effects import Key
 from syncsrv.carp.settings import NodeSettings, Preempt, VhidSettings
-from tests.carp.simulation import Machine, Weather, World, addresses
+from tests.carp.simulation import Machine, Step, Weather, World, addresses
 
 KEY = Key("eth0", 1)
 REST_S = 100.0
@@ -100,12 +101,13 @@ def weather(dice: random.Random, machines: list[Machine]) -> Weather:
     )
 
 
-def tell(seed: int) -> Story:
-    """A whole story, in the end left alone with everything repaired."""
+def tell(seed: int, step: Step = failover.step) -> Story:
+    """A whole story, in the end left alone with everything repaired; ``step`` may be a broken one."""
     dice = random.Random(seed)
     machines = group(dice)
     story = Story(seed, World(machines, seed, weather(dice, machines)))
     world = story.world
+    world.step = step
     world.replays = dice.random() < 0.3
     for machine in machines:
         late_s = dice.choice((0.0, dice.uniform(0, 8)))

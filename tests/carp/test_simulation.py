@@ -6,7 +6,14 @@ import os
 
 import pytest
 
+from syncsrv.carp import node as failover
+from syncsrv.carp.effects import Effect, State
+from syncsrv.carp.events import Event, Heard
+from syncsrv.carp.node import Node
+from tests.carp.simulation import Step
 from tests.carp.stories import faults, tell
+
+Outcome = tuple[Node, tuple[Effect, ...]]
 
 STORIES = 600
 SEED = int(os.environ.get("SYNCSRV_TEST_SEED", "0"))
@@ -18,6 +25,35 @@ def test_one_master_and_soon(seed: int) -> None:
     story = tell(seed)
     found = faults(story)
     assert not found, f"{found}\n{story.show()}"
+
+
+def in_state(node: Node, event: Event, state: State) -> bool:
+    return isinstance(event, Heard) and event.key in node.vhids and node.vhids[event.key].state is state
+
+
+def deaf_master(node: Node, event: Event, now: float) -> Outcome:
+    return (node, ()) if in_state(node, event, State.MASTER) else failover.step(node, event, now)
+
+
+def deaf_backup(node: Node, event: Event, now: float) -> Outcome:
+    return (node, ()) if in_state(node, event, State.BACKUP) else failover.step(node, event, now)
+
+
+def unsafe_order(node: Node, event: Event, now: float) -> Outcome:
+    after, effects = failover.step(node, event, now)
+    return after, tuple(reversed(effects))
+
+
+@pytest.mark.parametrize("broken", [deaf_master, deaf_backup, unsafe_order])
+def test_a_broken_machine_is_found(broken: Step) -> None:
+    assert any(is_found(seed, broken) for seed in range(20))
+
+
+def is_found(seed: int, broken: Step) -> bool:
+    try:
+        return bool(faults(tell(seed, broken)))
+    except AssertionError:
+        return True
 
 
 @pytest.mark.long

@@ -101,6 +101,8 @@ def test_vips_that_are_taken_out_disappear_and_the_process_hears_it(short_tmp: P
 
 def test_a_core_that_starts_without_vips_ends_a_process_that_still_serves_them(short_tmp: Path) -> None:
     with single(short_tmp) as node, FakeCarp(node.home / "run") as carp:
+        node.core.carp.put_in_force()  # written, and not told by chance only
+        carp.applied.clear()
         node.core.carp.start()
         assert [one.settings.vips for one in carp.applied if one.settings is not None] == [()]
 

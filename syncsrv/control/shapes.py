@@ -223,6 +223,7 @@ class Facts:
         failover: its process carp; with ``maintenance`` and ``disabled``.
         sources: logical interface to the addresses that its advertisements come from.
         vip_sets: VIP (``1@lan``) to a digest of its addresses and password, which two nodes must have in common.
+        accepts: peer to the digest of its declaration (``accept-also``) that is in force here.
     """
 
     node: str
@@ -243,6 +244,7 @@ class Facts:
     failover: FailoverInfo = field(default_factory=FailoverInfo)
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     vip_sets: Mapping[str, str] = field(default_factory=dict)
+    accepts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,27 @@ class FailoverInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class DeclaredSet:
+    """Addresses, without prefix length, and the password that make one digest."""
+
+    addresses: tuple[str, ...]
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """All that a node may sign its advertisements with, now or soon: between pinned nodes only, as it has passwords.
+
+    Attributes:
+        digest: the node's name for exactly this; whoever accepts it says so by this name.
+        sets: VIP (``1@lan``) to the sets; the one that is on the wire stands first.
+    """
+
+    digest: str
+    sets: Mapping[str, tuple[DeclaredSet, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class VipRequest:
     """What an operator wants of failover on this node.
 

@@ -35,7 +35,7 @@ from syncsrv.control.shapes import (
     Status,
     SyncRequest,
 )
-from syncsrv.control.shapes_failover import VipReply, VipRequest
+from syncsrv.control.shapes_failover import Declaration, VipReply, VipRequest
 from syncsrv.control.shapes_page import (
     AuditReply,
     AuditRequest,
@@ -137,6 +137,7 @@ _TABLE = (
     Verb("reload", Empty, Empty, "admin", frozenset({Door.LOCAL})),
     Verb("facts", FactsRequest, Facts, "viewer", _PEERS),
     Verb("people", Empty, PeopleReply, "operator", _PEERS),
+    Verb("accept-also", Declaration, Declaration, "operator", _PEERS),
     Verb("fetch", FetchRequest, FetchReply, "viewer", _PEERS, streams=True),
     Verb("pull", PullRequest, JobStarted, "operator", _PEERS),
 )

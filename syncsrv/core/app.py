@@ -23,24 +23,24 @@ from syncsrv.checks.check import Checker
 from syncsrv.checks.stage import sweep
 from syncsrv.clock import Clock, boot_id
 from syncsrv.config.load import Configuration, load, parse_cluster
-from syncsrv.config.model import Cluster, Peer, Power, Role
+from syncsrv.config.model import Cluster
 from syncsrv.config.problem import ConfigurationError
 from syncsrv.control.codec import decode_reply
 from syncsrv.control.serve import Limits, Server
 from syncsrv.control.shapes import (
     Facts,
 )
-from syncsrv.control.shapes_people import PeopleReply
 from syncsrv.control.sockets import local_process
 from syncsrv.control.verbs import VERBS, Door
 from syncsrv.core import schedules, upkeep
 from syncsrv.core.backup import applied_again, applied_by
 from syncsrv.core.carp.carp import Carp
+from syncsrv.core.carp.declare import Declaring, through
 from syncsrv.core.carp.duties import Duties
 from syncsrv.core.carp.serving import unproven
 from syncsrv.core.carp.standing import serves
 from syncsrv.core.devices import Devices, page_secret
-from syncsrv.core.following import believed
+from syncsrv.core.following import Follower
 from syncsrv.core.freshness import Freshness
 from syncsrv.core.handlers import Handlers
 from syncsrv.core.jobs import Jobs
@@ -112,7 +112,7 @@ class App:
         self._managers = managers_of(node, clock)
         self._memory = Memory()
         self._live = Live(config)
-        self._people_seen = ""
+        self._follower = Follower()
         people = People(node.state_dir, passwords)
         sessions = Sessions(node.state_dir / "sessions.json", clock, boot_id())
         secret = page_secret(node.state_dir / "web")
@@ -149,6 +149,7 @@ class App:
             remember_again=self._remember_again,
             unproven=lambda on: unproven(self.core, on),
         )
+        carp = Carp(lambda: self._live.config, clock)
         self.core = Core(
             live=self._live,
             clock=clock,
@@ -162,7 +163,15 @@ class App:
             state=StateFile(node.state_dir / "sync.json"),
             recorder=recorder,
             engine=Engine(parts),
-            carp=Carp(lambda: self._live.config, clock),
+            carp=carp,
+            declaring=Declaring(
+                carp,
+                node.node,
+                clock,
+                lambda: tuple(self._live.config.node.peers),
+                lambda: self.core.book.now(),
+                through(lambda peer, verb, body, s: self.core.link.call(peer, verb, body, deadline_s=s)),
+            ),
             lag=Lag(store, history),
             jobs=Jobs(clock),
             link=self._ssh.peers,
@@ -198,6 +207,7 @@ class App:
         self._server.serve_unix(node.run_dir / "core.sock", Door.LOCAL, mode=0o600)
         self._serve_web(node.run_dir / "web.sock")
         core.book.start()
+        core.declaring.start()
         upkeep.begin(core, self._scan)
         schedules.put_in_force(core)
         core.timetable.start()
@@ -208,6 +218,7 @@ class App:
         """End the doors, then the jobs (their next step stops), then the rest."""
         core = self.core
         core.stopping.set()
+        core.declaring.stop()
         self._ssh.end_waiting()
         for job in core.jobs.running():
             self._guarded(partial(core.jobs.abort, job.id, "the end of core"))
@@ -367,25 +378,7 @@ class App:
     def _heard(self, peer: str, facts: Facts) -> None:
         """Learn where a peer's advertisements come from; a backup takes over its master's people when they changed."""
         self.core.carp.peer_told(peer, facts.sources)
-        node = self._live.config.node
-        if node.role is Role.MASTER or facts.role != Role.MASTER or node.users != "from-master":
-            return
-        masters = [one for one in self.core.book.now().values() if one.facts and one.facts.role == Role.MASTER]
-        pin = node.peers.get(peer)
-        if len(masters) > 1 or pin is None or pin.may is Power.VIEWER:
-            return
-        if facts.people and facts.people != self._people_seen:
-            self._guarded(lambda: self._take_people(peer, pin, facts.people))
-
-    def _take_people(self, peer: str, pin: Peer, digest: str) -> None:
-        reply: PeopleReply = decode_reply(
-            "people", PeopleReply, self._ssh.peers.call(peer, "people", {}, deadline_s=3.0)
-        )
-        node = self._live.config.node
-        people = believed(reply, peer, pin, node.node, node.state_dir / "people-serials.json")
-        self.core.people.take_over(people, pin.may)
-        self._people_seen = digest
-        self._ssh.recheck()
+        self._guarded(lambda: self._follower.heard(self.core, peer, facts))
 
 
 def _run_dir(path: Path) -> None:

@@ -9,6 +9,7 @@ from syncsrv.clock import rfc3339
 from syncsrv.config.model import Extra, Role, RunOn
 from syncsrv.control.shapes import Facts, FactsRequest, HeadInfo, LeftOutInfo, Pending, ServiceInfo, Status
 from syncsrv.core import status as statuses
+from syncsrv.core.carp.declare import in_force
 from syncsrv.core.carp.told import sources
 from syncsrv.core.parts import TAGS, Core
 from syncsrv.plan.tree import show_path
@@ -50,6 +51,7 @@ def facts(core: Core, request: FactsRequest) -> Facts:
         failover=us.failover,
         sources=sources(us.failover),
         vip_sets=core.carp.sets(),
+        accepts=in_force(core.carp),
     )
 
 

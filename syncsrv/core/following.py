@@ -11,8 +11,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from syncsrv import durable
-from syncsrv.config.model import Peer, Power
+from syncsrv.config.model import Peer, Power, Role
+from syncsrv.control.codec import decode_reply
+from syncsrv.control.shapes import Facts
 from syncsrv.control.shapes_people import PeopleReply, PersonRecord
+from syncsrv.core.parts import Core
 from syncsrv.errors import SyncsrvError
 from syncsrv.store.signing import BadSignatureError, Signer, parse_public_line, verify_sshsig
 
@@ -73,6 +76,32 @@ def believed(reply: PeopleReply, name: str, peer: Peer, here: str, serials: Path
         raise NotTakenError(name, "it is older than the last one; see whether the clock there was set back")
     durable.write(serials, json.dumps({**known, name: reply.serial}).encode())
     return reply.people
+
+
+class Follower:
+    """Takes over its master's people, on a backup that is to, when they changed there."""
+
+    def __init__(self) -> None:
+        self._seen = ""
+
+    def heard(self, core: Core, peer: str, facts: Facts) -> None:
+        """A peer has answered.
+
+        Raises:
+            NotTakenError: what it sent is not to be believed.
+            UnreachableError: it could not be asked for them.
+        """
+        node = core.live.config.node
+        if node.role is Role.MASTER or facts.role != Role.MASTER or node.users != "from-master":
+            return
+        masters = [one for one in core.book.now().values() if one.facts and one.facts.role == Role.MASTER]
+        pin = node.peers.get(peer)
+        if len(masters) > 1 or pin is None or pin.may is Power.VIEWER or facts.people in ("", self._seen):
+            return
+        reply: PeopleReply = decode_reply("people", PeopleReply, core.link.call(peer, "people", {}, deadline_s=3.0))
+        core.people.take_over(believed(reply, peer, pin, node.node, node.state_dir / "people-serials.json"), pin.may)
+        self._seen = facts.people
+        core.people_changed()
 
 
 def _payload(reply: PeopleReply) -> bytes:

@@ -15,6 +15,7 @@ from syncsrv.control.shapes_page import OwnPasswordRequest
 from syncsrv.control.verbs import Door
 from syncsrv.core import actions, audit, backup, facts, master, preview, rollback, schedules, settings, users, views
 from syncsrv.core.carp import act as vips
+from syncsrv.core.carp import declare
 from syncsrv.core.following import signed
 from syncsrv.core.jobs import UnknownJobError
 from syncsrv.core.keptjobs import kept
@@ -66,6 +67,9 @@ class Handlers:
             "act": lambda caller, request, call: shapes.JobStarted(actions.act(self._core, request, caller).id),
             "fetch": self._fetch,
             "people": self._people,
+            "accept-also": lambda caller, request, call: declare.accept_also(
+                self._core.carp, self._core.node, caller.node, request
+            ),
             "vip": lambda caller, request, call: vips.vip(self._core, request, caller),
             "user-list": lambda caller, request, call: users.listed(self._core),
             "user-add": lambda caller, request, call: users.add(self._core, request, caller),

@@ -19,6 +19,7 @@ from syncsrv.control.dispatch import Caller
 from syncsrv.control.errors import Body
 from syncsrv.control.verbs import Door
 from syncsrv.core.carp.carp import Carp
+from syncsrv.core.carp.declare import Declaring
 from syncsrv.core.jobs import Jobs
 from syncsrv.core.lag import Lag
 from syncsrv.core.peers import PeerBook
@@ -98,6 +99,7 @@ class Core:
     recorder: Recorder
     engine: Engine
     carp: Carp
+    declaring: Declaring
     lag: Lag
     jobs: Jobs
     link: PeerLink

@@ -10,7 +10,7 @@ import hashlib
 import ipaddress
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,7 +46,7 @@ class SetSettings:
     """Addresses (without prefix) and password that make one digest."""
 
     addresses: tuple[str, ...]
-    password: str
+    password: str = field(repr=False)
 
     def __post_init__(self) -> None:
         for address in self.addresses:
@@ -73,7 +73,7 @@ class VipSettings:
     device: str
     advbase: int
     addresses: tuple[str, ...]
-    password: str
+    password: str = field(repr=False)
     unicast: tuple[str, ...] = ()
     virtual_mac: bool = False
     wire: SetSettings | None = None

@@ -48,7 +48,7 @@ class Parting:
     device: str
     vhid: int
     addresses: tuple[str, ...]
-    password: str
+    password: str = field(repr=False)
     sources: tuple[str, ...]
     unicast: tuple[str, ...]
 

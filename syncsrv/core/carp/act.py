@@ -67,7 +67,7 @@ def vip(core: Core, request: VipRequest, caller: Caller) -> VipReply:
         order = _Order(core)
         reply = _DO[request.action](order, request)
     reply = replace(reply, steps=tuple(order.steps))
-    if request.action == "commit":
+    if not order.steps:
         return reply
     result = "done" if reply.done else "failed"
     try:
@@ -257,7 +257,12 @@ def _rank(report: Report) -> str:
 
 
 def _commit(order: _Order, request: VipRequest) -> VipReply:
-    return VipReply(True, "nothing is pending: no VIP's addresses or password wait for a peer")
+    pending = order.core.carp.wire_sets.own
+    waited = [key for key, own in pending.items() if own.pending]
+    reply = order.core.declaring.commit(now=request.now)
+    if waited:
+        order.steps.append(f"the peers were asked to accept the new set of {together(waited)}")
+    return reply
 
 
 _DO: Mapping[str, Callable[[_Order, VipRequest], VipReply]] = {

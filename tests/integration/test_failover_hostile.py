@@ -67,8 +67,10 @@ def test_equal_nodes_of_ours_find_one_master_by_name(short_tmp: Path) -> None:
         one_master(duo)
         duo.lab.cut("a")
         duo.are(a="MASTER", b="MASTER")
+        before = duo.a.vip().transitions
         duo.lab.mend("a")
         assert one_master(duo) == "a"
+        assert duo.a.vip().transitions == before
         says(duo.b, r"MASTER -> BACKUP: a \(\S+\) is MASTER with the same .*, and its name comes first")
 
 

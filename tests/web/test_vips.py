@@ -68,11 +68,14 @@ def oscar(desk: Desk) -> Browser:
 
 def gives_to_fw2(report: Report, order: Apply) -> Report:
     """What the process carp of a node does whose peer is well."""
-    vips = tuple(
-        replace(one, state="BACKUP", held=(), master_source="192.0.2.2", master_peer="fw2", handover="taken by fw2")
-        for one in report.vips
-    )
-    return replace(report, vips=vips)
+    heard: dict[str, Any] = {
+        "master_source": "192.0.2.2",
+        "master_peer": "fw2",
+        "master_advskew": 100,
+        "heard_age_s": 0.0,
+    }
+    vips = (replace(one, state="BACKUP", held=(), handover="taken by fw2", **heard) for one in report.vips)
+    return replace(report, vips=tuple(vips))
 
 
 def gives_to_nobody(report: Report, order: Apply) -> Report:

@@ -57,7 +57,7 @@ def order() -> Response:
         raise UsageError("cannot order this of another node: a node decides about itself", "do it on that node's page")
     reply: VipReply = access.ask("vip", asked, deadline_s=VIP_S)
     label = request.form.get("label", "")[:100] or asked.action
-    return redirect(f"/vips?said={quote(_answers().put(access.current().person, label, reply))}#said", 303)
+    return redirect(f"/vips?said={quote(_answers().put(access.current().person, label, reply))}#came", 303)
 
 
 def _answers() -> Answers:

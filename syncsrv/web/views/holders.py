@@ -137,7 +137,7 @@ def _orphaned(found: Sequence[Group], nodes: Sequence[Member]) -> Standing:
         reasons.append(sentence(remark.text if remark else f"{node.name} is {vip.state}: {vip.reason}"))
         if remark and remark.step:
             steps[remark.step] = None
-    step = next(iter(steps), "See the reason of each node below.")
+    step = next(iter(steps), "See the reason of each node under Virtual IPs.")
     return Standing("bad", "different", f"Nobody holds {listed(addresses(found))}.", " ".join(reasons), step)
 
 
@@ -147,7 +147,9 @@ def _held(nodes: Sequence[Member], found: Sequence[Group]) -> Standing:
         lost = [node.name for node in nodes if node.lost]
         why = f"{joined(lost)} {'does' if len(lost) == 1 else 'do'} not answer." if lost else _moving(nodes)
         title = "Who holds the addresses is not known now."
-        return Standing("bad" if lost else "todo", "unknown", title, why, "See the reason of each node below.")
+        return Standing(
+            "bad" if lost else "todo", "unknown", title, why, "See the reason of each node under Virtual IPs."
+        )
     remarks = sorted(_remarks(nodes, found), key=lambda one: ORDER.index(one.kind))
     open_ = [group for group in found if not group.certain and not group.holders]
     if open_:
@@ -208,7 +210,7 @@ def _remarks(nodes: Sequence[Member], found: Sequence[Group]) -> list[Remark]:
     strange = tuple(dict.fromkeys(name for group in found for name in group.strange))
     remarks = [Remark("warn", f"what {name} runs is not known here", "") for name in strange]
     if len(holders) > 1:
-        remarks.append(Remark("warn", "they do not move together", "See why below, per VIP."))
+        remarks.append(Remark("warn", "they do not move together", "See the reasons under Virtual IPs."))
     ready = []
     for node in nodes:
         own = of_holder(node) if node.name in holders else of_other(node, found, holders)

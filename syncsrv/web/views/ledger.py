@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from syncsrv.control.shapes_failover import UNREPORTED
+from syncsrv.failover.orders import RESERVED
 from syncsrv.plan.words import listed
 from syncsrv.web.views.members import Member
 
@@ -21,6 +22,7 @@ KINDS: dict[str, tuple[str, str]] = {
 """Reason, up to its first colon, to what it is called and what it is; each is always looked at."""
 
 MORE: dict[str, tuple[str, str]] = {
+    "orders-unreadable": ("orders", "what operators ordered earlier cannot be read"),
     "diverged": ("diverged", "changed on both nodes since they were the same"),
     "split-brain": ("split brain", "several nodes were MASTER"),
     "state-sync": ("state table", "the connections of the other node are not all here yet"),
@@ -66,7 +68,7 @@ def ledger(nodes: Sequence[Member]) -> tuple[Entry, ...]:
 
 def is_own(name: str) -> bool:
     """Whether a reason is one that an operator gave, and can take."""
-    return ":" not in name and name not in KINDS and name not in MORE
+    return ":" not in name and name not in RESERVED
 
 
 def own_reasons(node: Member) -> tuple[str, ...]:

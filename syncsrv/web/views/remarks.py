@@ -124,7 +124,7 @@ def unfit(node: Member) -> Remark | None:
         step = f"To switch back: `syncsrv vip switchover` on the node that serves, or again on {node.name}."
         return Remark("warn", f"{node.name} gave them away by a switchover", step)
     if node.demotion.known and node.demotion.total:
-        return Remark("warn", f"{node.name} is demoted by {reasons(node)}", "See the demotion below.")
+        return Remark("warn", f"{node.name} is demoted by {reasons(node)}", "See Demotion under Virtual IPs.")
     return None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from syncsrv.carp.demotion import SERVES_NOT
 from syncsrv.control.shapes import Status
 from syncsrv.control.shapes_failover import VipRequest
 from syncsrv.errors import UsageError
@@ -16,8 +17,8 @@ from syncsrv.web.views.cells import Fact
 from syncsrv.web.views.failover import Outlook, outlook_of
 from syncsrv.web.views.holders import addresses
 from syncsrv.web.views.ledger import own_reasons
-from syncsrv.web.views.members import Group, Member
-from syncsrv.web.views.remarks import joined, unfit
+from syncsrv.web.views.members import BACKUP, Group, Member
+from syncsrv.web.views.remarks import joined
 
 SWITCHOVER = "switchover"
 
@@ -101,14 +102,9 @@ def _taker(us: Member, nodes: Sequence[Member]) -> Member | None:
 
 
 def _would(node: Member) -> bool:
-    remark = unfit(node)
-    return remark is None or (
-        not node.failover.disabled and node.demotion.total < FULL and not node.failover.hold_down_s
-    )
-
-
-FULL = 240
-"""Who is demoted by so much takes over from nobody that is demoted too."""
+    """Whether it would take everything over, be it also demoted by less than the one that leaves."""
+    waits = all(node.state(key) == BACKUP for key in node.vips)
+    return waits and node.demotion.total < SERVES_NOT and not node.failover.hold_down_s
 
 
 def _rank(node: Member) -> int:

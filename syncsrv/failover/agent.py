@@ -29,6 +29,7 @@ from syncsrv.failover.rawsock import RawWire
 from syncsrv.failover.report import Self
 from syncsrv.failover.running import Agent, World
 from syncsrv.failover.settings import Settings
+from syncsrv.failover.virtualmac import KernelCarriers
 from syncsrv.log import say
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ def _run(found: Settings, told: argparse.Namespace, this: Self) -> None:
         os.makedirs(found.run_dir, 0o755)
     clock = SystemClock()
     addresses = KernelAddresses()
-    world = World(addresses, KernelAnnouncer(addresses.links), RawWire)
+    world = World(addresses, KernelAnnouncer(addresses.links), RawWire, KernelCarriers(addresses))
     jitter_s = int.from_bytes(os.urandom(2), "big") / (1 << 16) / 256
     counter = Counter(clock, told.counter_base)
     bond = Bond(told.guardian_fd)

@@ -16,7 +16,7 @@ from syncsrv.clock import Clock
 from syncsrv.failover.addresses import KernelAddresses
 from syncsrv.failover.counting import Counter
 from syncsrv.failover.rawsock import RawWire
-from syncsrv.failover.served import devices_of, vip_set
+from syncsrv.failover.served import devices_of, served, vip_set
 from syncsrv.failover.settings import SetSettings, Settings
 from syncsrv.failover.will import Parting, Will
 
@@ -42,8 +42,9 @@ class Executor:
 
     def sweep(self, found: Settings) -> None:
         """Remove what an earlier process left behind: it is nobody's, until an agent becomes MASTER."""
-        for device in devices_of(found):
-            ours = [ipaddress.ip_interface(one) for vip in found.vips if vip.device == device for one in vip.addresses]
+        all_served = served(found).values()
+        for device in dict.fromkeys([*devices_of(found), *(one.target for one in all_served)]):
+            ours = [interface for one in all_served if one.target == device for interface in one.interfaces]
             try:
                 there = self._addresses.held(device)
                 there |= {one.interface for one in self._addresses.links.assigned(device)}.intersection(ours)

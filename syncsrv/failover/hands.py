@@ -26,7 +26,7 @@ from syncsrv.carp.packet import FAREWELL, Advert, encode
 from syncsrv.errors import SyncsrvError
 from syncsrv.failover.counting import Counter
 from syncsrv.failover.devices import Device
-from syncsrv.failover.ports import Addresses, Announcer, Interface
+from syncsrv.failover.ports import Addresses, Announcer, Carriers, Interface
 from syncsrv.failover.served import Served
 from syncsrv.failover.will import PATIENCE_LEAST_S, PATIENCE_S, Parting, Will
 
@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 PROBE_AFTER = 2
 """Refreshes between a claim and its probe: a MASTER that is taken over from needs a moment to let go."""
+
+ANNOUNCE_AGAIN = 60
+"""Refreshes between two announcements from a MAC that nothing else is sent from: switches forget it after 300 s."""
 
 PROBE_AGAIN = 5
 """Refreshes between two probes while somebody else answers, to see whether he still does."""
@@ -47,6 +50,7 @@ class Hands:
         announcer: to neighbours.
         counter: of adverts.
         leave: has the guardian keep a will, before an address is held and after it is given back.
+        carriers: devices for the vhids with a MAC of their own.
     """
 
     def __init__(
@@ -55,7 +59,10 @@ class Hands:
         announcer: Announcer,
         counter: Counter,
         leave: Callable[[Will], None],
+        carriers: Carriers,
     ) -> None:
+        self._carriers = carriers
+        self._refreshes = 0
         self._seen: dict[Key, frozenset[Interface]] = {}
         self._addresses = addresses
         self._announcer = announcer
@@ -75,14 +82,18 @@ class Hands:
 
     def configure(self, served: Mapping[Key, Served]) -> None:
         """Work with these. A MASTER's new addresses come before its old ones go; a removed one stays until Forget."""
-        self.served = {**self.served, **served}
+        before, self.served = self.served, {**self.served, **served}
         for key in [key for key in self.holding if self.served[key].interfaces != self.holding[key]]:
-            before, self.holding[key] = self.holding[key], self.served[key].interfaces
+            old, self.holding[key] = before[key], self.served[key].interfaces
             self._bequeath()
             self._hold(key)
-            self._give_back(key.device, [one for one in before if one not in self.holding[key]])
+            stays = self.holding[key] if old.target == self.served[key].target else ()
+            self._give_back(old, [one for one in old.interfaces if one not in stays])
             self._announce(key)
         self._bequeath()
+        for key, one in self.served.items():
+            if one.target != key.device and key not in self.holding:  # an agent that was killed left it switched on
+                self._carry(self._carriers.down, one)
 
     def do(self, effect: Effect) -> SendResult | None:
         """One effect; the event that it leads to."""
@@ -92,7 +103,7 @@ class Hands:
                 self._bequeath()
                 self._hold(key)
             case Release(key):
-                self._give_back(key.device, self.holding.pop(key, self.served[key].interfaces))
+                self._give_back(self.served[key], self.holding.pop(key, self.served[key].interfaces))
                 self._seen.pop(key, None)
                 for known in (self.conflicts, self._confirmed, self._probe_in):
                     known.pop(key, None)
@@ -106,7 +117,9 @@ class Hands:
             case Probe(key):
                 self._probe_in[key] = PROBE_AFTER
             case Forget(key):
-                self.served.pop(key, None)
+                one = self.served.pop(key, None)
+                if one is not None and one.target != key.device:
+                    self._carry(self._carriers.remove, one)
             case Changed(key, old, new, reason):
                 level = logging.WARNING if State.MASTER in (old, new) else logging.INFO
                 log.log(level, "%s: %s -> %s: %s", key, old, new, reason)
@@ -116,8 +129,11 @@ class Hands:
 
     def refresh(self) -> None:
         """Begin the lifetime of all that is held anew, and remove what should not be there."""
+        self._refreshes += 1
         for key in self.holding:
             self._hold(key)
+            if self.served[key].target != key.device and self._refreshes % ANNOUNCE_AGAIN == 0:
+                self._announce(key)
             if key in self._probe_in:
                 self._probe_in[key] -= 1
                 if self._probe_in[key] == 0:
@@ -127,7 +143,7 @@ class Hands:
     def restore(self) -> None:
         """After a change of the kernel's: put back what something removed from a MASTER, and remove strays."""
         for key, wanted in self.holding.items():
-            held = self._addresses.held(key.device)
+            held = self._addresses.held(self.served[key].target)
             # Only what was there can have been removed: the kernel reports a new IPv6 address some moments later.
             gone = [one for one in wanted if one in self._seen.get(key, ()) and one not in held]
             self._seen[key] = held.intersection(wanted)
@@ -139,8 +155,8 @@ class Hands:
 
     def sweep(self) -> None:
         """Remove addresses of ours where this node is not MASTER."""
-        for device in {*self.devices, *(key.device for key in self.served)}:
-            keep = [one for key, wanted in self.holding.items() if key.device == device for one in wanted]
+        for device in {*self.devices, *(one.target for one in self.served.values())}:
+            keep = [one for key, wanted in self.holding.items() if self.served[key].target == device for one in wanted]
             with_trouble = f"sweep {device}"
             try:
                 strays = self._addresses.sweep(device, keep)
@@ -156,7 +172,7 @@ class Hands:
         found = False
         for device, address, mac in self._announcer.conflicts():
             for key, wanted in self.holding.items():
-                if key.device == device and any(one.ip == address for one in wanted):
+                if self.served[key].target == device and any(one.ip == address for one in wanted):
                     text = f"{mac} answers for {address} on {device} too"
                     if text not in self.conflicts.setdefault(key, {}).values():
                         log.warning("%s: %s", key, text)
@@ -166,31 +182,45 @@ class Hands:
                     found = True
         return found
 
-    def held(self, key: Key) -> tuple[Interface, ...]:
-        """Which addresses of a vhid are on its device now."""
-        there = self._addresses.held(key.device)
-        return tuple(one for one in self.served[key].interfaces if one in there)
+    def held(self, key: Key) -> tuple[str, ...]:
+        """Which addresses of a vhid are on its device now, as they are configured."""
+        one = self.served[key]
+        there = self._addresses.held(one.target)
+        pairs = zip(one.settings.addresses, one.interfaces, strict=True)
+        return tuple(written for written, interface in pairs if interface in there)
 
     def _hold(self, key: Key) -> None:
         what = f"hold {key}"
+        one = self.served[key]
         try:
-            self._addresses.hold(key.device, self.holding[key], self.served[key].lifetime_s)
+            if one.target != key.device:
+                self._carriers.up(key.device, key.vhid)
+            self._addresses.hold(one.target, self.holding[key], one.lifetime_s)
             self.troubles.pop(what, None)
         except OSError as error:
             self._note(what, error)
 
-    def _give_back(self, device: str, interfaces: Iterable[Interface]) -> None:
-        what = f"release {device}"
+    def _give_back(self, one: Served, interfaces: Iterable[Interface]) -> None:
+        what = f"release {one.target}"
         try:
-            self._addresses.release(device, interfaces)
+            self._addresses.release(one.target, interfaces)
             self.troubles.pop(what, None)
         except OSError as error:
             self._note(what, error)
+        if one.target != one.key.device and (one.key not in self.holding or self.served[one.key].target != one.target):
+            self._carry(self._carriers.down, one)
+
+    def _carry(self, switch: Callable[[str, int], None], one: Served) -> None:
+        try:
+            switch(one.key.device, one.key.vhid)
+            self.troubles.pop(one.target, None)
+        except OSError as error:
+            self._note(one.target, error)
 
     def _announce(self, key: Key) -> None:
         what = f"announce {key}"
         try:
-            self._announcer.announce(key.device, self.served[key].interfaces)
+            self._announcer.announce(self.served[key].target, self.served[key].interfaces)
             self.troubles.pop(what, None)
         except OSError as error:
             self._note(what, error)
@@ -202,7 +232,7 @@ class Hands:
         if confirmed:
             self._probe_in[key] = PROBE_AGAIN
         try:
-            self._announcer.probe(key.device, self.served[key].interfaces)
+            self._announcer.probe(self.served[key].target, self.served[key].interfaces)
         except OSError as error:
             log.info("%s: %s", key, _text(error))
 
@@ -224,7 +254,7 @@ class Hands:
         partings = []
         for key, wanted in self.holding.items():
             one = self.served[key]
-            held[key.device] = (*held.get(key.device, ()), *map(str, wanted))
+            held[one.target] = (*held.get(one.target, ()), *map(str, wanted))
             wire = one.settings.wire_set
             sources = self.devices[key.device].sources
             partings.append(

@@ -89,6 +89,31 @@ class Addresses(Protocol):
         """
 
 
+class Carriers(Protocol):
+    """Devices with a group's own MAC, for the vhids that want one; see virtualmac."""
+
+    def up(self, device: str, vhid: int) -> None:
+        """Have it there and switched on.
+
+        Raises:
+            OSError: the kernel refused.
+        """
+
+    def down(self, device: str, vhid: int) -> None:
+        """Switch it off; no error where it is not there.
+
+        Raises:
+            OSError: the kernel refused.
+        """
+
+    def remove(self, device: str, vhid: int) -> None:
+        """Delete it; no error where it is not there.
+
+        Raises:
+            OSError: the kernel refused.
+        """
+
+
 class Announcer(Protocol):
     """Tells neighbours which machine an address is on now, and asks whether another one answers for it."""
 

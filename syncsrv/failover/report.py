@@ -99,7 +99,7 @@ def _vip(node: Node, vhid: Vhid, hands: Hands, now: float, boot_offset_s: float)
         reason=vhid.reason,
         since_boot_s=round(vhid.since_at + boot_offset_s, 3),
         addresses=one.settings.addresses,
-        held=tuple(map(str, hands.held(key))),
+        held=hands.held(key),
         advbase=vhid.settings.advbase,
         advskew=vhid.settings.advskew,
         advertised=node.advskew(key),

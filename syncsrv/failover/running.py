@@ -23,7 +23,7 @@ from syncsrv.failover.hands import Hands
 from syncsrv.failover.intent import Intent
 from syncsrv.failover.loop import Loop, Rank
 from syncsrv.failover.messages import WATCH_S, Answer, Apply, Ask, Done, PeerServes, Refused, Report
-from syncsrv.failover.ports import Addresses, Announcer, Wire
+from syncsrv.failover.ports import Addresses, Announcer, Carriers, Wire
 from syncsrv.failover.report import Self, report, standing
 from syncsrv.failover.served import devices_of, intent_event, node_settings, refusal, served
 from syncsrv.failover.serving import Server
@@ -46,6 +46,7 @@ class World:
     addresses: Addresses
     announcer: Announcer
     open_wire: Callable[[str], Wire]
+    carriers: Carriers
 
 
 class Agent:
@@ -85,7 +86,7 @@ class Agent:
         self._troubles = troubles
         self._refused: dict[Key, str] = {}
         self._loop = Loop(self._woke, self._due)
-        self._hands = Hands(world.addresses, world.announcer, counter, bond.leave)
+        self._hands = Hands(world.addresses, world.announcer, counter, bond.leave, world.carriers)
         self._boot_offset_s = booted_s() - clock.monotonic()
         now = clock.monotonic()
         self._refresh_at = now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from syncsrv.failover.settings import SetSettings, Settings, VipSettings
 
 LIFETIME_MORE_S = 2.0
 LIFETIME_LEAST_S = 5.0
+_NAME_MOST = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,8 @@ class Served:
     """One vhid of the settings, ready for use.
 
     Attributes:
-        interfaces: what is put on the device.
+        interfaces: what is put on ``target``; without their prefix on a macvlan.
+        target: the device that the addresses are on: the vhid's own, or its macvlan.
         lifetime_s: after so many seconds without a refresh the kernel removes them: a peer took over by then.
         patience_s: the smallest master-down time that a peer can have.
     """
@@ -33,10 +36,22 @@ class Served:
     key: Key
     settings: VipSettings
     interfaces: tuple[Interface, ...]
+    target: str
     keyring: Keyring
     unicast: tuple[Address, ...]
     lifetime_s: float
     patience_s: float
+
+
+def carrier_of(device: str, vhid: int) -> str:
+    """What the macvlan of a vhid is called: ``v1-eth0``; at most 15 bytes, and the same at each start."""
+    name = f"v{vhid}-{device}"
+    return name if len(name.encode()) <= _NAME_MOST else f"v{vhid}-{zlib.crc32(device.encode()):08x}"
+
+
+def mac_of(vhid: int) -> bytes:
+    """The MAC of a group, for IPv4 and IPv6 alike (ip_carp.c; VRRP has another one for IPv6)."""
+    return bytes((0, 0, 0x5E, 0, 1, vhid))
 
 
 def served(settings: Settings) -> dict[Key, Served]:
@@ -50,12 +65,19 @@ def _served(vip: VipSettings, advskew: int) -> Served:
     return Served(
         key=Key(vip.device, vip.vhid),
         settings=vip,
-        interfaces=tuple(ipaddress.ip_interface(written) for written in vip.addresses),
+        interfaces=tuple(
+            ipaddress.ip_interface(_bare(written) if vip.virtual_mac else written) for written in vip.addresses
+        ),
+        target=carrier_of(vip.device, vip.vhid) if vip.virtual_mac else vip.device,
         keyring=keyring,
         unicast=tuple(ipaddress.ip_address(written) for written in vip.unicast),
         lifetime_s=max(LIFETIME_LEAST_S, down_s + LIFETIME_MORE_S),
         patience_s=timing.patience_s(vip.advbase, advskew),
     )
+
+
+def _bare(written: str) -> str:
+    return written.partition("/")[0]
 
 
 def _accepted(vip: VipSettings) -> tuple[SetSettings, ...]:

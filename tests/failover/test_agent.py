@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,6 +26,19 @@ from tests.support.wait import until
 pytestmark = needs_lab
 
 SECOND = replace(QUICK, vhid=2, addresses=("10.99.0.200/24",))
+
+REFUSED = """
+import socket
+one = socket.socket(socket.{family}, socket.SOCK_DGRAM)
+one.settimeout(5)
+one.connect(("{address}", 9))
+one.send(b"x")
+try:
+    one.recv(1)
+except ConnectionRefusedError:
+    print("refused")
+"""
+"""Says so when a machine answers at an address, where nothing listens."""
 
 
 @pytest.fixture
@@ -199,6 +213,43 @@ def test_below_a_second_only_among_peers_that_are_known(net: Lab, short_tmp: Pat
         assert "pair the nodes, or set advbase to 1 or more" in vip.reason
         a.apply(replace(a.settings, own_peers={"b": ("10.99.0.2",)}))
         a.await_state("MASTER")
+
+
+def test_unicast_peers_need_no_multicast(net: Lab, short_tmp: Path) -> None:
+    peers = tuple(sorted({net["a"].address, net["b"].address, net["a"].address6, net["b"].address6}))
+    with carp_nodes(net, short_tmp, vips=(replace(QUICK, unicast=peers),)) as pair:
+        a, b = serve(pair)
+        report = b.report()
+        assert report is not None
+        assert report.vips[0].master_source == a.node.address
+        assert report.devices[0].drops["badsource"] == 0
+        a.signal(signal.SIGKILL, a.agent_pid)
+        assert b.await_state("MASTER").reason == f"a ({a.node.address}) said farewell"
+
+
+def test_with_the_groups_own_mac_neighbours_keep_what_they_know(net: Lab, short_tmp: Path) -> None:
+    def known() -> str:
+        assert net.spaces.python("client", REFUSED.format(family="AF_INET", address=VIP)) == "refused\n"
+        return json.loads(net.client.ip(f"-json neigh show {VIP}"))[0]["lladdr"]  # type: ignore[no-any-return]  # iproute2's
+
+    with carp_nodes(net, short_tmp, vips=(replace(QUICK, virtual_mac=True),)) as pair:
+        a, b = serve(pair)
+        assert a.await_state("MASTER").held == QUICK.addresses
+        assert known() == "00:00:5e:00:01:01"
+        assert net.spaces.python("client", REFUSED.format(family="AF_INET6", address=VIP6)) == "refused\n"
+        a.signal(signal.SIGTERM)
+        assert a.wait() == 0
+        b.await_state("MASTER")
+        assert known() == "00:00:5e:00:01:01"
+        assert net.holders() == net.holders(VIP6) == {"b"}
+        b.signal(signal.SIGKILL, b.agent_pid)
+        assert "removed 10.99.0.100/32 from v1-eth0" in until(
+            lambda: next((one for one in b.text().splitlines() if "its guardian has" in one), ""), what="the guardian"
+        )
+        b.await_state("MASTER")
+        b.apply(replace(b.settings, vips=(QUICK,)))  # the MAC of the device again, in flight
+        until(lambda: "v1-eth0" not in b.node.ip("-o -4 addr show") and b.node.holds(), what="the address on eth0")
+        assert known() != "00:00:5e:00:01:01"
 
 
 def test_a_deaf_node_believes_what_a_peer_says_by_another_way(net: Lab, short_tmp: Path) -> None:

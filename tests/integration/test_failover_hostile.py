@@ -65,12 +65,13 @@ def test_equal_nodes_of_ours_find_one_master_by_name(short_tmp: Path) -> None:
         duo.start("a")
         duo.start("b")
         one_master(duo)
-        duo.lab.cut("a")
-        duo.are(a="MASTER", b="MASTER")
-        before = duo.a.vip().transitions
-        duo.lab.mend("a")
-        assert one_master(duo) == "a"
-        assert duo.a.vip().transitions == before
+        for _ in range(4):  # whoever speaks first after the mending is heard first
+            duo.lab.cut("a")
+            duo.are(a="MASTER", b="MASTER")
+            before = duo.a.vip().transitions
+            duo.lab.mend("a")
+            assert one_master(duo) == "a"
+            assert duo.a.vip().transitions == before
         says(duo.b, r"MASTER -> BACKUP: a \(\S+\) is MASTER with the same .*, and its name comes first")
 
 

@@ -138,16 +138,19 @@ def _configured(sets: Sets, key: str, vips: VipSet, at: Moment) -> Own:
     before = sets.own.get(key)
     if before is not None and before.configured == vips:
         return before
-    wire = before.wire if before is not None else _joined(sets, key, vips)
-    retired = before.retired if before is not None else ()
-    since = (before.since if before is not None else None) or at.utc
-    return Own(vips, wire, retired, since if wire != vips else None)
+    if before is None:
+        wire = _joined(sets, key, vips)
+        return Own(vips, wire, since=at.utc if wire != vips else None)
+    # What was to come and does not any more was declared: a peer may have begun with it meanwhile.
+    given_up = (_retired(before.configured, at),) if before.pending else ()
+    rest = tuple(one for one in (*given_up, *before.retired) if one.vips not in (vips, before.wire))
+    return Own(vips, before.wire, _each_once(rest), (before.since or at.utc) if before.wire != vips else None)
 
 
 def _joined(sets: Sets, key: str, vips: VipSet) -> VipSet:
-    """What a new vhid begins with: where the peers have not its set, what the first of them has on the wire."""
+    """What a new vhid begins with: where not every peer has its set, what the first of them has on the wire."""
     known = [word.declared[key] for _, word in sorted(sets.peers.items()) if word.declared.get(key)]
-    return vips if not known or any(vips in one for one in known) else known[0][0]
+    return vips if all(vips in one for one in known) else known[0][0]
 
 
 def retiring(own: Own, accept: Iterable[VipSet], at: Moment) -> Own:

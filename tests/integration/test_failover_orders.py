@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from syncsrv.cli.main import run
 from syncsrv.control.shapes import Status
 from syncsrv.failover import settings as files
 from tests.core.carp.carpkit import LAN, order, two_nodes
@@ -141,13 +145,47 @@ def test_a_disabled_node_takes_nothing_whoever_dies(two: Two) -> None:
     until(lambda: two.states()["fw1"] == "MASTER", 15, "fw1 to serve alone")
 
 
-def test_another_password_is_named(two: Two) -> None:
-    secrets = two.pair.fw2.etc / "secrets.yaml"
-    secrets.write_text("carp_lan: another\n")
-    two.pair.fw2.core.reload()
-    until(lambda: two.states() == {"fw1": "MASTER", "fw2": "MASTER"}, 15, "both to serve: neither hears the other")
-    reply = order(two.pair.fw1, "switchover")
-    assert not reply.done
-    assert f"fw2 has other addresses or another password for {LAN}" in reply.text
-    assert "vhid 1 on eth0 with other addresses or another password" in reply.text
-    assert two.pair.fw1.core.carp.intent.switchover is False
+def test_another_password_is_named(short_tmp: Path) -> None:
+    with lab(("fw1", "fw2")) as net, two_nodes(short_tmp, VIPS, (25, 26)) as pair:
+        one, other = pair.fw1, pair.fw2
+        pair.away.update(pair.nodes)  # or they would tell each other what to accept
+        other.close()
+        shutil.rmtree(other.state / "carp", ignore_errors=True)  # it never had the password of fw1
+        (other.etc / "secrets.yaml").write_text("carp_lan: another\n")
+        other.open()
+        for node, peer in ((one, "fw2"), (other, "fw1")):
+            node.core.carp.peer_told(peer, {"lan": (net[peer].address,)})
+            node.core.carp.start()
+        with process(one, net), process(other, net):
+            both = [node.core.carp for node in (one, other)]
+            until(lambda: all(carp.holds_any_vip() for carp in both), 15, "both to serve: neither hears the other")
+            reply = order(one, "switchover")
+            assert not reply.done
+            said = f"fw2 ({net['fw2'].address}) advertises vhid 1 on eth0 with other addresses or another password"
+            assert said in reply.text
+            assert one.core.carp.intent.switchover is False
+
+
+def test_without_core_the_command_line_gives_the_same_orders(two: Two) -> None:
+    one = two.pair.fw1
+    one.close()
+
+    def vip(*argv: str) -> tuple[int, str, str]:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = run(["--config", str(one.etc), "vip", *argv])
+        return status, out.getvalue(), err.getvalue()
+
+    status, out, err = vip()
+    assert (status, out.splitlines()[0]) == (0, f"fw1: serves {LAN}")
+    assert "core does not answer" in err
+    status, out, _ = vip("maintenance", "on")
+    assert (status, out.partition("; no receipt")[0]) == (0, f"maintenance is on; fw2 serves {LAN}")
+    assert two.lab.holders(VIP) == {"fw2"}
+    assert vip()[1].splitlines()[0] == f"fw1: fw2 serves {LAN}"
+
+    one.open()
+    one.core.carp.start()
+    assert one.core.carp.intent.maintenance, "the next core knows of it"
+    until(lambda: one.core.carp.demotion().reasons == {"maintenance": 240}, 5, "its report")
+    assert one.core.carp.vips()[0].master_node == "fw2"

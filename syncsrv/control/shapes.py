@@ -123,7 +123,10 @@ class StateSyncInfo:
 
 @dataclass(frozen=True, slots=True)
 class PeerInfo:
-    """A peer as last heard, or never (``age_s`` None); ``lacks``: areas in which its master has something else."""
+    """A peer as last heard, or never (``age_s`` None); ``lacks``: areas in which its master has something else.
+
+    ``page``: ADDRESS:PORT where it says that its page is; empty where only the node itself reaches that.
+    """
 
     role: str | None
     reachable: bool
@@ -143,6 +146,7 @@ class PeerInfo:
     areas: Mapping[str, str] = field(default_factory=dict)
     lacks: tuple[str, ...] = ()
     failover: FailoverInfo = field(default_factory=FailoverInfo)
+    page: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +227,7 @@ class Facts:
         failover: its process carp; with ``maintenance`` and ``disabled``.
         sources: logical interface to the addresses that its advertisements come from.
         vip_sets: VIP (``1@lan``) to a digest of its addresses and password, which two nodes must have in common.
+        page: ADDRESS:PORT of its page; empty where only the node itself reaches that.
         accepts: peer to the digest of its declaration (``accept-also``) that is in force here.
     """
 
@@ -244,6 +249,7 @@ class Facts:
     failover: FailoverInfo = field(default_factory=FailoverInfo)
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     vip_sets: Mapping[str, str] = field(default_factory=dict)
+    page: str = ""
     accepts: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Mapping
 
 from syncsrv.apply.settle import KNOWN_GOOD
 from syncsrv.clock import rfc3339
 from syncsrv.config.model import Extra, Role, RunOn
+from syncsrv.config.values import split_listen
 from syncsrv.control.shapes import Facts, FactsRequest, HeadInfo, LeftOutInfo, Pending, ServiceInfo, Status
 from syncsrv.core import status as statuses
 from syncsrv.core.carp.declare import in_force
@@ -51,8 +53,19 @@ def facts(core: Core, request: FactsRequest) -> Facts:
         failover=us.failover,
         sources=sources(us.failover),
         vip_sets=core.carp.sets(),
+        page=page_of(core.live.config.node.web.listen),
         accepts=in_force(core.carp),
     )
+
+
+def page_of(listen: str) -> str:
+    """Where people on the network find the page; empty where it listens on loopback only, or at no address of its own.
+
+    Args:
+        listen: ``web.listen``, ADDRESS:PORT.
+    """
+    address = ipaddress.ip_address(split_listen(listen)[0])
+    return "" if address.is_loopback or address.is_unspecified else listen
 
 
 def _tagged(core: Core, tag: str | None) -> str:

@@ -207,6 +207,7 @@ def _peer(heard: Heard, situation: Situation, found: Verdict) -> PeerInfo:
         vips=tuple(replace(one, age_s=_older(one.age_s, situation.age_s)) for one in facts.vips),
         demotion=facts.demotion,
         failover=replace(facts.failover, age_s=_older(facts.failover.age_s, situation.age_s)),
+        page=facts.page,
         areas=facts.areas,
         lacks=situation.pending,
     )

@@ -156,3 +156,18 @@ def test_a_service_says_where_it_is_meant_to_run(tmp_path: Path, run_on: str) ->
     with single(tmp_path, cluster=CLUSTER.replace("    reload:", f"    run_on: {run_on}\n    reload:")) as node:
         node.core.read_services()
         assert [one.run_on for one in status(node).services] == [run_on]
+
+
+@pytest.mark.parametrize(
+    ("listen", "page"),
+    [
+        ("192.0.2.1:8443", "192.0.2.1:8443"),
+        ("[2001:db8::1]:8443", "[2001:db8::1]:8443"),
+        ("127.0.0.1:8443", ""),
+        ("[::1]:8443", ""),
+        ("0.0.0.0:8443", ""),
+        ("[::]:8443", ""),
+    ],
+)
+def test_a_peer_is_told_where_the_page_is_only_where_others_reach_it(listen: str, page: str) -> None:
+    assert facts.page_of(listen) == page

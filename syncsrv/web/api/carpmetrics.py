@@ -74,14 +74,12 @@ def _nodes(status: Status) -> dict[str, _Node]:
     own = status.failover
     nodes = {status.node: _Node(own.running, status.vips, status.demotion, own, own.age_s)}
     for name, one in status.peers.items():
-        ages = (one.age_s, one.failover.age_s)
-        age_s = sum(age for age in ages if age is not None) if None not in ages else None
         nodes[name] = _Node(
             one.reachable and one.age_s is not None and one.failover.running,
             one.vips,
             one.demotion,
             one.failover,
-            age_s,
+            one.failover.age_s,
         )
     return nodes
 

@@ -42,7 +42,6 @@ def vips() -> str:
         orders=orders,
         asked=orders.get(request.args.get("ask", "")),
         said=_answers().get(request.args.get("said", ""), access.current().person),
-        others=[node.name for node in nodes if not node.here],
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from syncsrv.carp.timing import LISTEN_S, master_down_s
+from syncsrv.config.values import split_listen
 from syncsrv.control.shapes import Status
 from syncsrv.control.shapes_failover import UNKNOWN, Demotion, FailoverInfo, VipInfo
 from syncsrv.web.views import well
@@ -33,6 +34,7 @@ class Member:
         seen_at: when it was read; None for never.
         age_s: of the reading; None for never.
         vips: its VIPs by name (``1@lan``).
+        page: where its page is; empty where that is not known.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Member:
     vips: Mapping[str, VipInfo]
     demotion: Demotion
     failover: FailoverInfo
+    page: str = ""
 
     @property
     def told(self) -> bool:
@@ -123,6 +126,7 @@ def members(status: Status, now: datetime) -> tuple[Member, ...]:
             _by_key(one.vips),
             one.demotion,
             one.failover,
+            _page(one.page),
         )
         for name, one in status.peers.items()
     ]
@@ -142,6 +146,15 @@ def groups(nodes: Iterable[Member], now: datetime) -> tuple[Group, ...]:
 def bare(address: str) -> str:
     """An address without its prefix length."""
     return address.partition("/")[0]
+
+
+def _page(told: str) -> str:
+    """An address that a peer told, as one that a browser opens; nothing where it told something else."""
+    try:
+        split_listen(told)
+    except ValueError:
+        return ""
+    return f"https://{told}/vips"
 
 
 def _by_key(vips: Iterable[VipInfo]) -> dict[str, VipInfo]:

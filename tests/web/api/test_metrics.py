@@ -43,7 +43,7 @@ PEER = PeerInfo(
     drift=("/x",),
     demotion=Demotion(240, {"maintenance": 240}),
     vips=(replace(VIP, state="BACKUP"),),
-    failover=RUNS,
+    failover=replace(RUNS, age_s=4.5),
 )
 STATUS = Status(
     node="fw1",
@@ -128,7 +128,7 @@ def test_failover_as_numbers(as_openmetrics: bool) -> None:
     assert value(found, "carp_send_errors_total", node="fw1", device="eth0") == 0
     assert value(found, "carp_link_up", node="fw1", device="eth0") == 1
     assert value(found, "carp_reading_age_seconds", node="fw1") == 0.5
-    assert value(found, "carp_reading_age_seconds", node="fw2") == 4.0
+    assert value(found, "carp_reading_age_seconds", node="fw2") == 4.5
 
 
 AWAY = FailoverInfo(configured=True, why="it ended")
@@ -152,7 +152,7 @@ def test_what_a_silent_node_holds_is_unknown_and_never_0(peer: PeerInfo) -> None
     age = of_fw2.pop(("carp_reading_age_seconds", ""), None)
     running = of_fw2.pop(("carp_running", ""), None)
     assert of_fw2 == {("carp_state", "UNKNOWN"): 1.0}
-    assert (age, running) == ((4.0, None) if not peer.reachable else (None, 0.0))
+    assert (age, running) == ((4.5, None) if not peer.reachable else (None, 0.0))
 
 
 def test_a_node_without_virtual_addresses_has_none_of_it() -> None:

@@ -88,6 +88,22 @@ def test_a_lost_node_that_is_heard_on_the_network() -> None:
     assert "heard on the network as MASTER on lan, wan" in found.right.notes
 
 
+@pytest.mark.parametrize(
+    ("told", "page"),
+    [
+        ("192.0.2.2:8443", "https://192.0.2.2:8443/vips"),
+        ("[2001:db8::2]:8443", "https://[2001:db8::2]:8443/vips"),
+        ("", ""),
+        ("evil.example:8443", ""),
+        ('192.0.2.2:8443/" onclick="alert(1)', ""),
+        ("javascript:alert(1)", ""),
+    ],
+)
+def test_a_peers_page_is_an_address_or_nothing(told: str, page: str) -> None:
+    _, fw2 = members(two(serving(), waiting(page=told)), AT)
+    assert fw2.page == page
+
+
 # -- the ledger
 
 

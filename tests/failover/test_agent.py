@@ -298,7 +298,7 @@ def test_who_watches_is_told_of_each_change_and_of_the_latest_if_he_is_slow(pair
         slow.watch()
         a.apply(intent=Intent(maintenance=True))
         while seen[-1].vips[0].state != "BACKUP":
-            seen.append(watcher.next(deadline_s=5))
+            seen.append(watcher.next(deadline_s=2))
         assert [one.seq for one in seen] == sorted({one.seq for one in seen})
         b.await_state("MASTER")
         asked = a.report()

@@ -138,7 +138,14 @@ def lab(names: Sequence[str] = ("a", "b")) -> Iterator[Lab]:
 def command(program: str) -> list[str]:
     """How a program of iproute2 or nftables is run here: this machine's, or the test root's where it has none."""
     found = shutil.which(program) or shutil.which(program, path=SBIN)
-    return [found] if found is not None else ensure().outside(f"usr/sbin/{program}")
+    if found is not None:
+        return [found]
+    root = ensure()
+    there = [folder for folder in ("usr/sbin", "usr/bin") if (root.path / folder / program).is_file()]
+    real = [
+        folder for folder in there if not (root.path / folder / program).is_symlink()
+    ]  # a link would lead out of it
+    return root.outside(f"{real[0]}/{program}")
 
 
 def kill_all(spaces: netns.Lab, name: str) -> None:

@@ -27,6 +27,7 @@ sys.path.insert(0, str(TOP))
 from bench import busy, contenders, trial  # noqa: E402  # the checkout is found first
 from bench.contenders import Contender  # noqa: E402
 from bench.trial import EVENTS, HEADER, WITH_CHILD, Outcome  # noqa: E402
+from syncsrv.errors import SyncsrvError  # noqa: E402
 from tests.support.testroot import ensure  # noqa: E402
 
 INTERVALS = (1.0, 0.1, 0.05)
@@ -64,7 +65,7 @@ def run(jobs: list[Job], n: int, at_once: int, seed: int) -> list[Outcome]:
     def once(job: Job, number: int) -> None:
         try:
             outcome = trial.trial(*job, random.Random(f"{seed} {name_of(job)} {number}"))
-        except AssertionError as error:
+        except (AssertionError, SyncsrvError) as error:
             print(f"{name_of(job)}: no figure: {error}", file=sys.stderr, flush=True)
             return
         found.append(outcome)
@@ -75,9 +76,8 @@ def run(jobs: list[Job], n: int, at_once: int, seed: int) -> list[Outcome]:
         try:
             for one in running:
                 one.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)  # what was measured until now is shown
     return found
 
 

@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 
+from syncsrv.clock import SystemClock
+from syncsrv.control.shapes_failover import VipReply
 from syncsrv.failover import intent as intents
 from syncsrv.failover.messages import Apply, Report, VipReport
+from syncsrv.web.answers import LASTS_S, MOST, Answers
+from syncsrv.web.pages import vips as page
 from tests.core.carp.carpkit import backups, masters, running, two_nodes
 from tests.core.carp.fakecarp import FakeCarp
 from tests.core.corekit import Node
@@ -337,3 +341,34 @@ def test_the_api_says_the_same_and_takes_the_same_orders(desk: Desk, oscar: Brow
     status, problem = ask(desk.site, "oscar", "POST", "/api/v1/vips/actions", {"action": "switchover"})
     assert (status, problem["code"]) == (409, "not-serving")
     assert "MASTER of nothing" in problem["detail"]
+
+
+def test_every_route_of_the_page_says_who_may_use_it() -> None:
+    assert {view.__name__: view.__dict__["needs"] for view in (page.vips, page.order)} == {
+        "vips": "viewer",
+        "order": "operator",
+    }
+
+
+class HandClock(SystemClock):
+    """A clock whose seconds pass when a test says so."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_an_answer_is_kept_for_a_while_and_not_too_many_are() -> None:
+    clock = HandClock()
+    answers = Answers(clock)
+    reply = VipReply(True, "done")
+    name = answers.put("oscar", "Demote fw1", reply)
+    assert answers.get(name, "oscar") == ("Demote fw1", reply)
+    clock.now = LASTS_S
+    assert answers.get(name, "oscar") is None
+    first = answers.put("oscar", "first", reply)
+    for _ in range(MOST):
+        last = answers.put("oscar", "another", reply)
+    assert answers.get(first, "oscar") is None
+    assert answers.get(last, "oscar") is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from urllib.parse import quote
 
 from flask import Blueprint, current_app, redirect, render_template, request
@@ -16,7 +18,8 @@ from syncsrv.web.answers import Answers
 from syncsrv.web.api.table import VIP_S
 from syncsrv.web.views import holders, ledger, viporders
 from syncsrv.web.views import vips as views
-from syncsrv.web.views.members import groups, members
+from syncsrv.web.views.members import Group, Member, groups, members
+from syncsrv.web.views.viporders import Order
 
 blueprint = Blueprint("vips", __name__)
 
@@ -25,17 +28,13 @@ blueprint = Blueprint("vips", __name__)
 @needs("viewer")
 def vips() -> str:
     """Who holds which address; ``?ask=ACTION`` unfolds the question, ``?said=ID`` shows what came of an order."""
-    status = access.status()
     now = access.clock().utc()
-    nodes = members(status, now)
-    found = groups(nodes, now)
-    orders = viporders.orders(status, nodes, found, rfc3339(now)) if found else {}
+    nodes, found, orders = _standing(now)
     return render_template(
         "vips.html",
-        status=status,
         nodes=nodes,
         us=next(node for node in nodes if node.here),
-        standing=holders.standing(status, now),
+        standing=holders.standing(access.status(), now),
         lines=views.lines(nodes, found),
         devices=views.devices(nodes),
         ledger=ledger.ledger(nodes) if found else (),
@@ -52,11 +51,22 @@ def order() -> Response:
     asked = viporders.request(lambda name: request.form.get(name, ""))
     if asked.action not in ACTIONS:
         raise UsageError("cannot do this with virtual addresses: no such action", f"it is one of {', '.join(ACTIONS)}")
-    if request.form.get("node", access.status().node) != access.status().node:
+    here = access.status().node
+    if request.form.get("node", here) != here:
         raise UsageError("cannot order this of another node: a node decides about itself", "do it on that node's page")
+    orders = _standing(access.clock().utc())[2]
+    known = orders.get(request.form["action"])
+    label = known.label if known is not None else asked.action.replace("-", " ").capitalize()
     reply: VipReply = access.ask("vip", asked, deadline_s=VIP_S)
-    label = request.form.get("label", "")[:100] or asked.action
     return redirect(f"/vips?said={quote(_answers().put(access.current().person, label, reply))}#came", 303)
+
+
+def _standing(now: datetime) -> tuple[tuple[Member, ...], tuple[Group, ...], Mapping[str, Order]]:
+    """The nodes, every VIP, and what can be ordered here; nothing where there are no VIPs."""
+    status = access.status()
+    nodes = members(status, now)
+    found = groups(nodes, now)
+    return nodes, found, viporders.orders(status, nodes, found, rfc3339(now)) if found else {}
 
 
 def _answers() -> Answers:

@@ -147,6 +147,20 @@ def test_secrets_of_a_stranger_are_refused(tmp_path: Path) -> None:
     assert "belongs to uid 12345" in problems(tmp_path)[0]
 
 
+@pytest.mark.parametrize("device", ["eth0", "bond0.100", "wg-a_b@x", "x" * 15])
+def test_a_device_that_there_can_be(tmp_path: Path, device: str) -> None:
+    write(tmp_path, NODE + f'interfaces: {{lan: "{device}"}}\n')
+    assert load(tmp_path).node.interfaces == {"lan": device}
+
+
+@pytest.mark.parametrize("device", ["x" * 16, "ü" * 15, "a b", "a/b", "eth0:1", ".", ""])
+def test_a_device_that_there_cannot_be(tmp_path: Path, device: str) -> None:
+    """The kernel counts bytes (IFNAMSIZ), and the process carp refuses what is longer."""
+    write(tmp_path, NODE + f'interfaces: {{lan: "{device}"}}\n')
+    (problem,) = problems(tmp_path)
+    assert "interfaces.lan: cannot be" in problem
+
+
 def test_while_secrets_cannot_be_read_nothing_is_said_of_those_that_are_named(tmp_path: Path) -> None:
     vips = "vips:\n  - {vhid: 1, interface: lan, addresses: [192.0.2.10/24], password: !secret carp_lan}\n"
     write(tmp_path, NODE + "interfaces: {lan: eth0}\n", CLUSTER + vips, "carp_lan: hush\n")

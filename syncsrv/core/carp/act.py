@@ -28,6 +28,10 @@ TAKE_BACK_S = 2.0
 """For this node to become MASTER again where it may: less than most operators wait, more than a handover takes."""
 
 
+SHOWN_S = 0.5
+"""For the report of what an order has changed to arrive by the way that status reads."""
+
+
 class NotServingError(SyncsrvError):
     """This node is MASTER of nothing that it could give away."""
 
@@ -50,6 +54,8 @@ class _Order:
         told = self.core.carp.order(change)
         self.steps.append("the order is written down")
         self.steps.append("the carp process took it" if told.report is not None else f"not taken yet: {told.why}")
+        if told.report is not None:  # whoever looks at the status next sees what was ordered
+            self.core.carp.wait(lambda one: _follows(one.now, told.report), SHOWN_S)
         return told
 
 
@@ -131,13 +137,18 @@ def _serving(report: Report) -> dict[str, list[str]]:
     return found
 
 
+def _follows(report: Report | None, first: Report | None) -> bool:
+    """Whether a report is as new as ``first``, or newer; of another process it is."""
+    if report is None or first is None:
+        return False
+    return report.pid != first.pid or report.seq >= first.seq
+
+
 def _await(order: _Order, given: tuple[str, ...], first: Report) -> Outcome:
     """Watch the reports until nothing is open, and let the peers confirm what they say of themselves."""
 
     def latest(reading: Reading) -> Report:
-        report = reading.now
-        newer = report is not None and (report.pid != first.pid or report.seq >= first.seq)
-        return report if report is not None and newer else first
+        return reading.now if reading.now is not None and _follows(reading.now, first) else first
 
     reading = order.core.carp.wait(lambda one: not outcomes.outcome(given, latest(one)).waiting, outcomes.WAIT_S)
     found = outcomes.outcome(given, latest(reading))

@@ -68,6 +68,7 @@ class FakeCarp:
         refuses: why it takes none; empty where it does.
         does: what an order changes in its report, beyond echoing it.
         mute: whether it reads and does not answer.
+        late_s: seconds after which those who watch hear of a change.
     """
 
     def __init__(self, run_dir: Path, report: Report = NOTHING) -> None:
@@ -75,6 +76,7 @@ class FakeCarp:
         self.applied: list[Apply] = []
         self.refuses = ""
         self.mute = False
+        self.late_s = 0.0
         self.does: Callable[[Report, Apply], Report] = lambda report, _: report
         self._watchers: list[socket.socket] = []
         self._open: list[socket.socket] = []
@@ -121,8 +123,17 @@ class FakeCarp:
 
     def _set(self, report: Report) -> None:
         self.report = replace(report, seq=self.report.seq + 1)
-        for sock in [] if self.mute else list(self._watchers):
-            self._send(sock, self.report)
+        if self.late_s > 0:
+            later = threading.Timer(self.late_s, self._tell, [self.report])
+            self._threads.append(later)
+            later.start()
+        else:
+            self._tell(self.report)
+
+    def _tell(self, report: Report) -> None:
+        with self._lock:
+            for sock in [] if self.mute else list(self._watchers):
+                self._send(sock, report)
 
     def _accept(self) -> None:
         while True:

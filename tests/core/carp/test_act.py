@@ -90,6 +90,13 @@ def test_it_outlives_a_restart_of_core_and_of_the_process(short_tmp: Path) -> No
             assert (status.maintenance, status.demotion.reasons) == (True, {"maintenance": 240})
 
 
+def test_who_looks_next_sees_what_was_ordered(short_tmp: Path) -> None:
+    with one_node(short_tmp) as node, running(node, backups(node)) as carp:
+        carp.late_s = 0.2
+        order(node, "demote", reason="upgrade", weight=20)
+        assert node.core.carp.demotion().total == 20
+
+
 def test_an_order_is_recorded_with_who_gave_it(short_tmp: Path) -> None:
     with one_node(short_tmp) as node, running(node, backups(node)):
         order(node, "demote", reason="upgrade", weight=20)

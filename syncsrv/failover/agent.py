@@ -79,7 +79,9 @@ def _run(found: Settings, told: argparse.Namespace, this: Self) -> None:
         log.error("%s", error)
         ordered = Intent(demotions={UNREADABLE: _SERVES_NOT})
     with contextlib.suppress(FileExistsError):
-        os.makedirs(found.run_dir, 0o755)
+        os.makedirs(found.run_dir)
+        # Core may make it later only. The sockets in it are for others to reach, whatever our umask says.
+        os.chmod(found.run_dir, 0o755)  # noqa: S103 - as the design has it; each socket has a mode of its own
     clock = SystemClock()
     addresses = KernelAddresses()
     world = World(addresses, KernelAnnouncer(addresses.links), RawWire, KernelCarriers(addresses))

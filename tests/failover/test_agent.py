@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_interface
@@ -75,6 +76,8 @@ def test_the_better_one_serves_and_the_other_knows_it(pair: tuple[CarpNode, Carp
     assert not {VIP, VIP6} & set(one.devices[0].sources)
     assert one.settings_digest == a.settings.digest
     assert one.troubles == ()
+    assert stat.S_IMODE(a.run_dir.stat().st_mode) == 0o755
+    assert stat.S_IMODE((a.run_dir / "carp.sock").stat().st_mode) == 0o600
 
 
 def test_an_address_that_something_removes_is_put_back(pair: tuple[CarpNode, CarpNode]) -> None:

@@ -15,6 +15,7 @@ from syncsrv import durable
 from syncsrv.clock import SystemClock, booted_s, rfc3339
 from syncsrv.config.rundir import run_dir_of
 from syncsrv.control.ask import CoreAwayError
+from syncsrv.control.shapes_failover import VipInfo
 from syncsrv.errors import SyncsrvError
 from syncsrv.failover import intent as intents
 from syncsrv.failover.asking import CarpAwayError, Client
@@ -63,19 +64,25 @@ def _device(report: Report, plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _vip(report: Report, vip: VipReport) -> dict[str, Any]:
-    """As a VipInfo."""
-    found: dict[str, Any] = to_plain(vip)
-    serves, heard_s = vip.state == "MASTER", found.pop("heard_age_s")
-    since_boot_s, source, peer = found.pop("since_boot_s"), found.pop("master_source"), found.pop("master_peer")
-    return {
-        **found,
-        "since": rfc3339(SystemClock().utc() - timedelta(seconds=booted_s() - since_boot_s)),
-        "master": "" if serves else source,
-        "master_node": report.node if serves else peer,
-        "master_advskew": vip.master_advskew if vip.master_advskew >= 0 else None,
-        "heard_s": heard_s if heard_s >= 0 else None,
+    """As a VipInfo, of those fields that a report has under the same name or another."""
+    serves = vip.state == "MASTER"
+    plain = to_plain(vip)
+    told = {
+        **plain,
+        "since": rfc3339(SystemClock().utc() - timedelta(seconds=booted_s() - vip.since_boot_s)),
+        "master": "" if serves else vip.master_source,
+        "master_node": report.node if serves else vip.master_peer,
+        "master_advskew": _known(vip.master_advskew),
+        "heard_s": _known(vip.heard_age_s),
+        "contested_s": _known(plain.get("contested_age_s", -1.0)),
         "age_s": 0.0,
     }
+    return {name: told[name] for name in VipInfo.__dataclass_fields__ if name in told}
+
+
+def _known(value: float) -> float | None:
+    """What a report says; -1 in it is that nothing is known."""
+    return value if value >= 0 else None
 
 
 def order(directory: Path, away: CoreAwayError, action: str, reason: str, weight: int) -> dict[str, Any]:

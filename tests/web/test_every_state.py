@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from flask import g
 
 from syncsrv.control.shapes import JobInfo, LeftOutInfo, Status
-from syncsrv.control.shapes_failover import Demotion, VipInfo
+from syncsrv.control.shapes_failover import Demotion, FailoverInfo, VipInfo
 from syncsrv.control.shapes_page import Session
 from syncsrv.plan.verdict import TABLE
 from syncsrv.web import access
+from tests.web.views.failovers import STANDINGS
 from tests.web.views.standings import NOW, backup, master, peer, service
 from tests.web.webkit import Site
 
@@ -100,6 +102,17 @@ def test_three_nodes_virtual_addresses_jobs_and_notices(draw: Draw, path: str) -
     if path == "/":
         assert "and 5 more files that are left out" in html
         assert "&lt;says&gt;" in html
+
+
+@pytest.mark.parametrize("path", ["/", "/vips"])
+@pytest.mark.parametrize("name", [*STANDINGS, "configured, and nothing told"])
+def test_every_standing_of_failover(draw: Draw, path: str, name: str) -> None:
+    bare: dict[str, Any] = {"failover": FailoverInfo(configured=True)}
+    status = STANDINGS.get(name) or master({"fw2": peer(**bare)}, **bare)
+    for role in ("viewer", "operator"):
+        html = draw(path, status, role)
+        assert len(ids(html)) == len(set(ids(html))), "an id stands twice"
+        assert "Undefined" not in html
 
 
 def test_a_job_under_way_is_shown(draw: Draw) -> None:

@@ -37,7 +37,7 @@ def vips() -> str:
         standing=holders.standing(access.status(), now),
         lines=views.lines(nodes, found),
         devices=views.devices(nodes),
-        ledger=ledger.ledger(nodes) if found else (),
+        ledger=ledger.ledger(nodes),
         orders=orders,
         asked=orders.get(request.args.get("ask", "")),
         said=_answers().get(request.args.get("said", ""), access.current().person),
@@ -62,11 +62,11 @@ def order() -> Response:
 
 
 def _standing(now: datetime) -> tuple[tuple[Member, ...], tuple[Group, ...], Mapping[str, Order]]:
-    """The nodes, every VIP, and what can be ordered here; nothing where there are no VIPs."""
+    """The nodes, every VIP, and what can be ordered here."""
     status = access.status()
     nodes = members(status, now)
     found = groups(nodes, now)
-    return nodes, found, viporders.orders(status, nodes, found, rfc3339(now)) if found else {}
+    return nodes, found, viporders.orders(status, nodes, found, rfc3339(now))
 
 
 def _answers() -> Answers:

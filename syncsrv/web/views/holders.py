@@ -12,7 +12,7 @@ from datetime import datetime
 from syncsrv.control.shapes import Status
 from syncsrv.plan.words import listed
 from syncsrv.web.views.members import MASTER, Group, Member, groups, members
-from syncsrv.web.views.remarks import ANSWERS, ORDER, Remark, joined, of_holder, of_other, unfit
+from syncsrv.web.views.remarks import ANSWERS, ORDER, Remark, joined, of_holder, of_other, trouble_of, unfit
 from syncsrv.web.views.verdict import WAYS, Answer, Way, sentence
 
 
@@ -89,26 +89,28 @@ def _twice(found: Sequence[Group], nodes: Sequence[Member]) -> Standing:
 
 
 def _why_twice(found: Sequence[Group], nodes: Sequence[Member]) -> tuple[str, str]:
-    """The likely cause: what a carp process says itself, else what it counted."""
+    """The likely cause and what to do: what a node found out itself, else what its carp process counted."""
     keys = {group.key for group in found}
+    for node in sorted(nodes, key=lambda node: not node.here):
+        for trouble in node.failover.troubles if node.told else ():
+            if trouble.partition(": ")[0] in keys and "both MASTER" in trouble:
+                cause, _, remedy = trouble.partition("; ")
+                return sentence(cause), f"{sentence(remedy)} {_DISABLE}".lstrip()
     for node in nodes:
         devices = {vip.device for key, vip in node.vips.items() if key in keys}
-        for one in node.failover.devices:
+        for one in node.failover.devices if node.told else ():
             if one.device in devices and one.badauth:
                 said = f"{node.name} hears {listed(one.badauth)} with other addresses or another password than its own"
                 step = "Make addresses and password of the VIP equal on both, then the worse node gives way by itself."
                 return sentence(said), step
-    for node in nodes:
-        for trouble in node.failover.troubles:
-            return sentence(f"{node.name} says: {trouble}"), _DISABLE
     text = (
         "Neither gives way, so at least one of them does not hear the other: something between them drops CARP "
         "(protocol 112 to 224.0.0.18 and ff02::12)."
     )
-    return text, _DISABLE
+    return text, f"Look at the network between them. {_DISABLE}"
 
 
-_DISABLE = "On the node that should not serve: `syncsrv vip disable`; then look at the network between them."
+_DISABLE = "Until then, on the node that should not serve: `syncsrv vip disable`."
 
 
 def _mute(mute: Sequence[Member], nodes: Sequence[Member], found: Sequence[Group]) -> Standing:
@@ -117,7 +119,7 @@ def _mute(mute: Sequence[Member], nodes: Sequence[Member], found: Sequence[Group
     base = _base(nodes, found)
     why = [sentence(f"{node.name}: {node.failover.why}") for node in mute if node.failover.why]
     others = f"As the others say, {base}." if base else "Who holds the addresses is not known."
-    step = f"On {names}: see that `syncsrv serve` runs, and its log."
+    step = f"On {names}: look at the log of `syncsrv serve`, which starts the carp process."
     if all(node.failover.absent for node in mute):
         title = f"The carp process{'es' if plural else ''} on {names} {'do' if plural else 'does'} not run."
         others = f"So nothing is held there. {f'As the others say, {base}.' if base else ''}".rstrip()
@@ -217,6 +219,7 @@ def _remarks(nodes: Sequence[Member], found: Sequence[Group]) -> list[Remark]:
         remarks += own
         if not own and node.name not in holders:
             ready.append(node.name)
+    remarks += [trouble_of(node) for node in nodes if node.told and node.failover.troubles]
     front = "it" if len(holders) == 1 else "them"
     if ready:
         remarks.append(Remark("ok", f"{joined(ready)} {'is' if len(ready) == 1 else 'are'} ready behind {front}"))

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from syncsrv.carp.timing import LISTEN_S, master_down_s
+from syncsrv.carp.demotion import SERVES_NOT
+from syncsrv.carp.diagnose import BOTH_S
+from syncsrv.carp.timing import LISTEN_S, interval_s, master_down_s
 from syncsrv.config.values import split_listen
 from syncsrv.control.shapes import Status
 from syncsrv.control.shapes_failover import UNKNOWN, Demotion, FailoverInfo, VipInfo
@@ -168,8 +170,10 @@ def _group(key: str, vip: VipInfo, nodes: tuple[Member, ...], now: datetime) -> 
     outdated = [node for node in having if us is not None and _older(node, us, key)]
     if len(says) > 1:
         says = [node for node in says if node not in outdated]
-    holders = {node.name: None for node in says}
     known = {node.name: node for node in nodes}
+    holders = dict.fromkeys(node.name for node in says)
+    if us in says and (rival := _rival(us.vips[key], known, now)):
+        holders[rival] = None
     if not holders:
         holders = dict.fromkeys(_heard(key, having, known))
     quiet = all(node.told and node.state(key) != UNKNOWN for node in having)
@@ -206,6 +210,19 @@ def _heard(key: str, having: Iterable[Member], known: Mapping[str, Member]) -> l
         if newer and name not in found:
             found.append(name)
     return found
+
+
+def _rival(vip: VipInfo, known: Mapping[str, Member], now: datetime) -> str:
+    """Who advertises though this node, which is better, has been MASTER for a while; a takeover leaves one or two."""
+    since = moment(vip.since or "")
+    lately_s = 3 * interval_s(vip.advbase, SERVES_NOT)
+    if vip.contested_s is None or vip.contested_s > lately_s or since is None:
+        return ""
+    if (now - since).total_seconds() < BOTH_S:
+        return ""
+    speaker = known.get(vip.contested_by)
+    newer = speaker is None or not speaker.told or _is_newer(vip.contested_s, speaker.age_s)
+    return vip.contested_by if newer else ""
 
 
 def _is_newer(heard_s: float | None, read_s: float | None) -> bool:

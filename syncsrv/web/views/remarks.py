@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from syncsrv.plan.words import listed
+from syncsrv.plan.words import counted, listed
 from syncsrv.web.views import well
 from syncsrv.web.views.members import BACKUP, INIT, Group, Member
+from syncsrv.web.views.verdict import brief, sentence
 
 ORDER = ("bad", "warn", "off", "todo", "ok")
 """The worst first."""
@@ -126,6 +127,14 @@ def unfit(node: Member) -> Remark | None:
     if node.demotion.known and node.demotion.total:
         return Remark("warn", f"{node.name} is demoted by {reasons(node)}", "See Demotion under Virtual IPs.")
     return None
+
+
+def trouble_of(node: Member) -> Remark:
+    """What a node found wrong itself: the first in short, the others counted; the page has them in full."""
+    first, *more = node.failover.troubles
+    cause, _, remedy = first.partition("; ")
+    rest = f" (and {counted(len(more), 'other trouble')})" if more else ""
+    return Remark("warn", f"trouble on {node.name}: {brief(cause).removesuffix('.')}{rest}", sentence(remedy))
 
 
 def reasons(node: Member) -> str:

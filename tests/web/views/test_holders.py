@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -132,9 +133,32 @@ def test_the_cause_of_two_masters_is_what_was_counted() -> None:
     said = found(two(serving(failover=told(devices=(deaf,))), serving()))
     assert "192.0.2.2 vhid 1 with other addresses or another password" in said.text
     assert "password of the VIP equal" in said.step
-    said = found(two(serving(failover=told(troubles=("fw2 does not hear fw1 on eth1",))), serving()))
-    assert said.text.endswith("says: fw2 does not hear fw1 on eth1.")
+    both = "1@lan: fw1 and fw2 are both MASTER for 9 s: fw1 hears fw2, and fw2 does not hear fw1; let it pass"
+    said = found(two(serving(failover=told(troubles=("eth9: another thing; mend it", both))), serving()))
+    assert said.text == "1@lan: fw1 and fw2 are both MASTER for 9 s: fw1 hears fw2, and fw2 does not hear fw1."
+    assert said.step.startswith("Let it pass. Until then, on the node that should not serve: `syncsrv vip disable`")
     assert "syncsrv vip disable" in found(two(serving(), serving())).step
+
+
+def test_a_trouble_is_never_green() -> None:
+    said = found(two(serving(failover=told(troubles=("1@lan: fw1 drops what fw2 sends; see it", "more"))), waiting()))
+    assert (said.kind, said.step) == ("warn", "See it.")
+    assert "trouble on fw1: 1@lan: fw1 drops what fw2 sends (and 1 other trouble)" in said.title
+
+
+@pytest.mark.parametrize(
+    ("more", "twice"),
+    [
+        ({"contested_by": "fw2", "contested_s": 0.5}, True),
+        ({"contested_by": "fw2", "contested_s": 30.0}, False),
+        ({"contested_by": "fw2", "contested_s": 0.5, "since": "2026-11-23T04:21:11Z"}, False),
+        ({"contested_by": "", "contested_s": None}, False),
+    ],
+)
+def test_a_rival_that_is_only_heard_is_a_second_master(more: dict[str, Any], twice: bool) -> None:
+    """SSH is silent, and this node is the better one: it stays MASTER and hears the other advertise."""
+    said = found(two(serving(vips=vips("MASTER", **more)), waiting(), "unreachable"))
+    assert (said.sign == "conflict") is twice
 
 
 def test_one_vip_of_two_may_be_held_twice() -> None:

@@ -36,6 +36,8 @@ class VipInfo:
         master_node: the name of that MASTER where it is an own peer, or of this node; empty elsewhere.
         master_advskew: what that MASTER advertises.
         heard_s: seconds since its last advertisement.
+        contested_by: while this node is MASTER: the name or address of whoever advertised all the same, though worse.
+        contested_s: seconds since then, when the process carp said so.
         handover: empty, "under way", "taken by NODE" or "no peer took over": of the last one that was asked for.
         transitions: changes of state since the process carp was started.
         conflicts: who else answers for an address, in sentences.
@@ -58,6 +60,8 @@ class VipInfo:
     master_node: str = ""
     master_advskew: int | None = None
     heard_s: float | None = None
+    contested_by: str = ""
+    contested_s: float | None = None
     handover: str = ""
     transitions: int = 0
     conflicts: tuple[str, ...] = ()

@@ -38,6 +38,7 @@ from syncsrv.core.carp.carp import Carp
 from syncsrv.core.carp.declare import Declaring, through
 from syncsrv.core.carp.duties import Duties
 from syncsrv.core.carp.serving import unproven
+from syncsrv.core.carp.split import Split
 from syncsrv.core.carp.standing import serves
 from syncsrv.core.devices import Devices, page_secret
 from syncsrv.core.following import Follower
@@ -184,6 +185,7 @@ class App:
             soak=SoakFile(node.state_dir / "soak.json", clock, boot_id()),
             watch_problem=lambda: self._watcher.degraded,
         )
+        self._split = Split(carp, node.node, clock, lambda: self.core.book.now())
         self._duties = Duties(self.core, directory, boot_id())
         self._watcher = Watcher(node.root, self._changed, clock)
         handlers = Handlers(self.core).table()
@@ -208,6 +210,7 @@ class App:
         self._serve_web(node.run_dir / "web.sock")
         core.book.start()
         core.declaring.start()
+        self._split.start()
         upkeep.begin(core, self._scan)
         schedules.put_in_force(core)
         core.timetable.start()
@@ -219,6 +222,7 @@ class App:
         core = self.core
         core.stopping.set()
         core.declaring.stop()
+        self._split.stop()
         self._ssh.end_waiting()
         for job in core.jobs.running():
             self._guarded(partial(core.jobs.abort, job.id, "the end of core"))

@@ -60,6 +60,8 @@ class VipReport:
         handover: empty, ``under way``, ``taken by X`` or ``no peer took over``.
         conflicts: other machines that answer for one of its addresses, a sentence each.
         counters: what came in, by fate.
+        contested_by: while it is MASTER: who advertised all the same, though worse: a node of ours, or an address.
+        contested_age_s: seconds since then; -1: nobody did since it became MASTER.
     """
 
     vhid: int
@@ -81,6 +83,8 @@ class VipReport:
     handover: str
     conflicts: tuple[str, ...]
     counters: Mapping[str, int]
+    contested_by: str = ""
+    contested_age_s: float = -1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ def report(
 
 def standing(report: Report) -> Report:
     """The report without what only time and traffic change: two that are equal in it need not be told apart."""
-    vips = tuple(replace(vip, heard_age_s=0.0, counters={}) for vip in report.vips)
+    vips = tuple(replace(vip, heard_age_s=0.0, counters={}, contested_age_s=0.0) for vip in report.vips)
     nothing: Mapping[str, int] = {}
     devices = tuple(
         replace(one, drops=nothing, received=0, accepted=0, sent=0, send_errors=0) for one in report.devices
@@ -90,7 +90,7 @@ def standing(report: Report) -> Report:
 def _vip(node: Node, vhid: Vhid, hands: Hands, now: float, boot_offset_s: float) -> VipReport:
     key: Key = vhid.key
     one = hands.served[key]
-    master = vhid.master
+    master, worse = vhid.master, vhid.contested_by
     return VipReport(
         vhid=key.vhid,
         interface=one.settings.interface,
@@ -111,6 +111,8 @@ def _vip(node: Node, vhid: Vhid, hands: Hands, now: float, boot_offset_s: float)
         handover=vhid.handover,
         conflicts=tuple(hands.conflicts.get(key, {}).values()),
         counters=hands.devices[key.device].memory.of(key.vhid).as_dict(),
+        contested_by=(worse.peer or str(worse.source)) if worse else "",
+        contested_age_s=round(now - worse.heard_at, 3) if worse else -1.0,
     )
 
 

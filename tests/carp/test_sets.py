@@ -272,4 +272,4 @@ class Change(RuleBasedStateMachine):
 
 
 TestEveryOrder = Change.TestCase
-TestEveryOrder.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestEveryOrder.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)

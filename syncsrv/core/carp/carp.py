@@ -25,7 +25,7 @@ from syncsrv.core.carp.sets import SetsFile
 from syncsrv.errors import SyncsrvError
 from syncsrv.failover.asking import CarpAwayError, Client
 from syncsrv.failover.intent import Intent
-from syncsrv.failover.messages import Apply, Report
+from syncsrv.failover.messages import Apply, PeerServes, Report
 from syncsrv.failover.orders import is_built_in, with_demotion
 from syncsrv.failover.settings import Settings
 
@@ -214,6 +214,14 @@ class Carp:
         with self._lock:
             self._ready = ready
             return self._tell(Apply(ready=ready))
+
+    def peer_serves(self, said: PeerServes) -> None:
+        """Have the process carp know what a peer says that it does not hear; a failure is in the log only."""
+        try:
+            with Client(self._run_dir) as client:
+                client.apply(said)
+        except SyncsrvError as error:
+            log.info("%s is not told that %s serves vhid %d: %s", said.device, said.peer, said.vhid, error.message)
 
     def _tell(self, order: Apply) -> Told:
         self._untold = self._untold or order.intent is not None

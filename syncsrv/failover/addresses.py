@@ -56,27 +56,34 @@ class Plan:
     remove: tuple[Interface, ...] = ()
 
 
-def decide(wanted: Iterable[Interface], present: Collection[rt.Assigned], asked: Collection[Interface]) -> Plan:
+def decide(
+    wanted: Iterable[Interface],
+    present: Collection[rt.Assigned],
+    asked: Collection[Interface],
+    below: Iterable[rt.Assigned] = (),
+) -> Plan:
     """What to do on a device for it to have exactly these addresses of ours.
 
     Args:
         wanted: what it is to have: a MASTER's addresses, nothing otherwise.
         present: what it has.
         asked: what we put there before; a kernel older than 5.18 does not keep our mark.
+        below: what the device has that a macvlan lies on: routes to its prefixes are there already.
     """
     wanted = tuple(dict.fromkeys(wanted))
     wandering = {one.ip for one in (*wanted, *asked)}
     own = {one.interface.network for one in present if one.mark != rt.OURS and one.interface.ip not in wandering}
+    routed = own | {one.interface.network for one in below if one.mark != rt.OURS and one.interface.ip not in wandering}
     there = {one.interface: one for one in present}
     add: list[Step] = []
     renew: list[Step] = []
     again: list[Step] = []
     for interface in wanted:
-        step = Step(interface, prefix_route=interface.network not in own)
+        step = Step(interface, prefix_route=interface.network not in routed)
         found = there.get(interface)
         if found is None:
             add.append(step)
-        elif _misplaced(found, step):
+        elif _misplaced(found, step, follows=interface.network in own):
             again.append(step)
         else:
             renew.append(step)
@@ -88,13 +95,11 @@ def decide(wanted: Iterable[Interface], present: Collection[rt.Assigned], asked:
     return Plan(tuple(add), tuple(renew), tuple(again), tuple(remove))
 
 
-def _misplaced(found: rt.Assigned, step: Step) -> bool:
+def _misplaced(found: rt.Assigned, step: Step, *, follows: bool) -> bool:
     """IPv6 knows no first address, and its flags can be changed in place; neither is so with IPv4."""
-    if found.interface.version == 6:
+    if found.interface.version == 6 or found.flags & rt.IFA_F_SECONDARY:
         return False
-    if step.prefix_route:
-        return bool(found.flags & rt.IFA_F_NOPREFIXROUTE) and not found.flags & rt.IFA_F_SECONDARY
-    return not found.flags & rt.IFA_F_SECONDARY
+    return follows or step.prefix_route == bool(found.flags & rt.IFA_F_NOPREFIXROUTE)
 
 
 class KernelAddresses:
@@ -115,6 +120,7 @@ class KernelAddresses:
         self._requests = Requests()
         self._asked: dict[str, set[Interface]] = {}
         self._dirty = False
+        self._stale = False
         self.links.restart(self._dump())
 
     def filenos(self) -> Sequence[int]:
@@ -129,11 +135,16 @@ class KernelAddresses:
 
     def _take_in(self) -> None:
         reports = self._events.read()
-        if reports.lost:
+        if reports.lost or self._stale:
             self.resyncs += 1
             _log.warning("reports of the kernel were lost; links and addresses are read again")
             self._events.read()  # older than the dump
-            self._dirty |= self.links.restart(self._dump())
+            try:
+                self._dirty |= self.links.restart(self._dump())
+                self._stale = False
+            except OSError as error:  # what was known is better than no agent; the next question tries again
+                _log.warning("cannot read links and addresses again: %s", (error.strerror or str(error)).lower())
+                self._stale = True
         else:
             self._dirty |= self.links.take(_parsed(reports.messages))
 
@@ -180,7 +191,7 @@ class KernelAddresses:
         self._take_in()
         asked = self._asked.setdefault(device, set())
         asked.update(wanted := tuple(addresses))
-        plan = decide(wanted, self.links.assigned(device), asked)
+        plan = decide(wanted, self.links.assigned(device), asked, self.links.assigned_below(device))
         refused = self._each("move", device, [step.interface for step in plan.again], self._remove)
         routed = {step.interface: step.prefix_route for step in (*plan.again, *plan.add, *plan.renew)}
 

@@ -109,15 +109,15 @@ class Device:
         except OSError as error:  # the device went away: netlink says so, too
             log.info("cannot receive on %s: %s", self.name, (error.strerror or str(error)).lower())
 
-    def send(self, vhid: int, counter: int, data: bytes, unicast: tuple[Address, ...]) -> str:
-        """Send one packet; empty, or why it could not be sent. Counted either way."""
+    def send(self, vhid: int, counter: int, data: bytes, unicast: tuple[Address, ...], mac: bytes = b"") -> str:
+        """Send one packet, of a MAC if not the device's own; empty, or why it could not be sent. Counted either way."""
         self.memory.note_sent(vhid, counter)
         why = ""
         if self._wire is None:
             why = self.why or f"{self.name} is not open"
         else:
             try:
-                self._wire.send(data, self.sources, unicast)
+                self._wire.send(data, self.sources, unicast, mac)
             except OSError as error:
                 why = (error.strerror or str(error)).lower()
         for counters in (self.memory.counters, self.memory.of(vhid)):

@@ -16,8 +16,9 @@ from syncsrv.clock import Clock
 from syncsrv.failover.addresses import KernelAddresses
 from syncsrv.failover.counting import Counter
 from syncsrv.failover.rawsock import RawWire
-from syncsrv.failover.served import devices_of, served, vip_set
+from syncsrv.failover.served import devices_of, vip_set
 from syncsrv.failover.settings import SetSettings, Settings
+from syncsrv.failover.virtualmac import KernelCarriers
 from syncsrv.failover.will import Parting, Will
 
 log = logging.getLogger(__name__)
@@ -36,15 +37,16 @@ class Executor:
 
     def __init__(self, clock: Clock, base: int) -> None:
         self._addresses = KernelAddresses()
+        self._carriers = KernelCarriers(self._addresses)
         self._wires: dict[str, RawWire] = {}
         self._sets: dict[tuple[str, int], VipSet] = {}
         self._counter = Counter(clock, base)
 
     def sweep(self, found: Settings) -> None:
         """Remove what an earlier process left behind: it is nobody's, until an agent becomes MASTER."""
-        all_served = served(found).values()
-        for device in dict.fromkeys([*devices_of(found), *(one.target for one in all_served)]):
-            ours = [interface for one in all_served if one.target == device for interface in one.interfaces]
+        self.dismantle()
+        for device in devices_of(found):
+            ours = [ipaddress.ip_interface(one) for vip in found.vips if vip.device == device for one in vip.addresses]
             try:
                 there = self._addresses.held(device)
                 there |= {one.interface for one in self._addresses.links.assigned(device)}.intersection(ours)
@@ -55,6 +57,17 @@ class Executor:
             else:
                 if there:
                     log.warning("removed from %s what was left there: %s", device, ", ".join(sorted(map(str, there))))
+
+    def dismantle(self) -> None:
+        """Remove every device with a group's MAC; no agent lives."""
+        self.take_in()
+        try:
+            gone = self._carriers.sweep()
+        except OSError as error:
+            log.warning("cannot remove the devices with a MAC of their own: %s", (error.strerror or str(error)).lower())
+        else:
+            if gone:
+                log.warning("removed what was left there: %s", ", ".join(gone))
 
     def prepare(self, will: Will) -> None:
         """Open and work out now what its execution will need."""
@@ -97,6 +110,7 @@ class Executor:
         """Give the sockets back."""
         for wire in self._wires.values():
             wire.close()
+        self._carriers.close()
         self._addresses.close()
 
     def _farewell(self, partings: Sequence[Parting]) -> None:
@@ -117,6 +131,7 @@ class Executor:
             self.take_in()
             there = {one.interface for one in self._addresses.links.assigned(device)}
             try:
+                self._carriers.switch_off(device)
                 self._addresses.release(device, interfaces)
                 removed += [(device, str(one)) for one in interfaces if one in there]
             except OSError as error:

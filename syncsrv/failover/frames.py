@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
+ETH_P_IPV4 = 0x0800
 ETH_P_ARP = 0x0806
 ETH_P_IPV6 = 0x86DD
 _BROADCAST = b"\xff" * 6
@@ -12,7 +13,9 @@ _ETHERNET = struct.Struct("!6s6sH")
 _ARP = struct.Struct("!HHBBH6s4s6s4s")
 _ARP_REQUEST = 1
 _HARDWARE_ETHERNET = 1
-_PROTOCOL_IPV4 = 0x0800
+_IPV4 = struct.Struct("!BBHHHBBH4s4s")
+_IPV4_PLAIN = 0x45  # version 4, five words
+_DO_NOT_FRAGMENT = 0x4000
 _IPV6 = struct.Struct("!IHBB16s16s")
 _ICMPV6 = 58
 _NEIGHBOUR_SOLICITATION = 135
@@ -25,6 +28,10 @@ _ALL_NODES = IPv6Address("ff02::1")
 _SOLICITED_NODE = IPv6Address("ff02::1:ff00:0")
 _UNSPECIFIED = IPv6Address("::")
 _HOPS = 255
+CARP = 112
+"""The protocol's number in IP."""
+CLASS = 0xE0
+"""Type of service and traffic class: CS7, FreeBSD's default net.inet.carp.dscp=56."""
 
 
 def mac_text(mac: bytes) -> str:
@@ -49,7 +56,7 @@ def arp_probe(mac: bytes, address: IPv4Address) -> bytes:
 def _arp(mac: bytes, *, sender: IPv4Address, target_mac: bytes, target: IPv4Address) -> bytes:
     head = _ETHERNET.pack(_BROADCAST, mac, ETH_P_ARP)
     return head + _ARP.pack(
-        _HARDWARE_ETHERNET, _PROTOCOL_IPV4, 6, 4, _ARP_REQUEST, mac, sender.packed, target_mac, target.packed
+        _HARDWARE_ETHERNET, ETH_P_IPV4, 6, 4, _ARP_REQUEST, mac, sender.packed, target_mac, target.packed
     )
 
 
@@ -90,12 +97,31 @@ def _sum(data: bytes) -> int:
     return total
 
 
+def multicast(mac: bytes, source: IPv4Address | IPv6Address, group: IPv4Address | IPv6Address, data: bytes) -> bytes:
+    """A CARP packet to its group, from another hardware address than the device's own.
+
+    Args:
+        mac: the sender's.
+        source: an address of this host.
+        group: of the same family.
+        data: the packet after its IP header.
+    """
+    if isinstance(group, IPv6Address):
+        packet = _IPV6.pack(6 << 28 | CLASS << 20, len(data), CARP, _HOPS, source.packed, group.packed)
+        return _ETHERNET.pack(b"\x33\x33" + group.packed[12:], mac, ETH_P_IPV6) + packet + data
+    length = _IPV4.size + len(data)
+    fields = [_IPV4_PLAIN, CLASS, length, 0, _DO_NOT_FRAGMENT, _HOPS, CARP, 0, source.packed, group.packed]
+    fields[7] = _sum(_IPV4.pack(*fields)) ^ 0xFFFF
+    low = int(group) & 0x7FFFFF  # RFC 1112 section 6.4
+    return _ETHERNET.pack(b"\x01\x00\x5e" + low.to_bytes(3, "big"), mac, ETH_P_IPV4) + _IPV4.pack(*fields) + data
+
+
 def arp_claim(frame: bytes) -> tuple[IPv4Address, bytes] | None:
     """(address, hardware address) that an ARP frame of either kind says its sender has; None where it says nothing."""
     if len(frame) < _ETHERNET.size + _ARP.size:
         return None
     hardware, protocol, size, length, _, mac, sender, _, _ = _ARP.unpack_from(frame, _ETHERNET.size)
-    if (hardware, protocol, size, length) != (_HARDWARE_ETHERNET, _PROTOCOL_IPV4, 6, 4) or not any(sender):
+    if (hardware, protocol, size, length) != (_HARDWARE_ETHERNET, ETH_P_IPV4, 6, 4) or not any(sender):
         return None
     return IPv4Address(sender), mac
 

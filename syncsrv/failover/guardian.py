@@ -119,6 +119,7 @@ class Guardian:
             return 0
         finally:
             signal.set_wakeup_fd(-1)
+            self._executor.dismantle()
             self._executor.close()
 
     def _one_agent(self) -> int:

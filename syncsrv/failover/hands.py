@@ -4,6 +4,7 @@ belong against whoever removes or adds them.
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
@@ -35,8 +36,8 @@ log = logging.getLogger(__name__)
 PROBE_AFTER = 2
 """Refreshes between a claim and its probe: a MASTER that is taken over from needs a moment to let go."""
 
-ANNOUNCE_AGAIN = 60
-"""Refreshes between two announcements from a MAC that nothing else is sent from: switches forget it after 300 s."""
+CARRY_AGAIN = 30
+"""Refreshes before a MAC that could not be switched on is tried again: until then a peer serves in peace."""
 
 PROBE_AGAIN = 5
 """Refreshes between two probes while somebody else answers, to see whether he still does."""
@@ -62,7 +63,7 @@ class Hands:
         carriers: Carriers,
     ) -> None:
         self._carriers = carriers
-        self._refreshes = 0
+        self._uncarried: dict[Key, tuple[str, int]] = {}
         self._seen: dict[Key, frozenset[Interface]] = {}
         self._addresses = addresses
         self._announcer = announcer
@@ -83,7 +84,7 @@ class Hands:
     def configure(self, served: Mapping[Key, Served]) -> None:
         """Work with these. A MASTER's new addresses come before its old ones go; a removed one stays until Forget."""
         before, self.served = self.served, {**self.served, **served}
-        for key in [key for key in self.holding if self.served[key].interfaces != self.holding[key]]:
+        for key in [key for key in self.holding if _placed(self.served[key]) != _placed(before[key])]:
             old, self.holding[key] = before[key], self.served[key].interfaces
             self._bequeath()
             self._hold(key)
@@ -91,9 +92,34 @@ class Hands:
             self._give_back(old, [one for one in old.interfaces if one not in stays])
             self._announce(key)
         self._bequeath()
-        for key, one in self.served.items():
-            if one.target != key.device and key not in self.holding:  # an agent that was killed left it switched on
-                self._carry(self._carriers.down, one)
+        for key, old in before.items():
+            if old.mac and not self.served[key].mac:
+                self._carry(self._carriers.remove, old)
+
+    def cannot_carry(self, device: str, vhid: int) -> str:
+        """Why a vhid cannot have its own MAC; empty where it can, and where its device is missing altogether."""
+        key = Key(device, vhid)
+        why, left = self._uncarried.get(key, ("", 0))
+        if left:
+            self._uncarried[key] = why, left - 1
+            return why
+        try:
+            if key in self.holding:
+                self._carriers.up(device, vhid)
+            else:
+                self._carriers.prepare(device, vhid)
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                return ""
+            self._uncarried[key] = _text(error), CARRY_AGAIN
+            return _text(error)
+        return ""
+
+    def close(self) -> None:
+        """Remove what was made for the vhids; none is MASTER any more."""
+        for one in self.served.values():
+            if one.mac:
+                self._carry(self._carriers.remove, one)
 
     def do(self, effect: Effect) -> SendResult | None:
         """One effect; the event that it leads to."""
@@ -118,7 +144,7 @@ class Hands:
                 self._probe_in[key] = PROBE_AFTER
             case Forget(key):
                 one = self.served.pop(key, None)
-                if one is not None and one.target != key.device:
+                if one is not None and one.mac:
                     self._carry(self._carriers.remove, one)
             case Changed(key, old, new, reason):
                 level = logging.WARNING if State.MASTER in (old, new) else logging.INFO
@@ -129,11 +155,11 @@ class Hands:
 
     def refresh(self) -> None:
         """Begin the lifetime of all that is held anew, and remove what should not be there."""
-        self._refreshes += 1
         for key in self.holding:
             self._hold(key)
-            if self.served[key].target != key.device and self._refreshes % ANNOUNCE_AGAIN == 0:
-                self._announce(key)
+            one = self.served[key]
+            if one.mac and one.unicast:  # its adverts have the device's MAC: switches would forget the group's
+                self._announce(key, one.interfaces[:1])
             if key in self._probe_in:
                 self._probe_in[key] -= 1
                 if self._probe_in[key] == 0:
@@ -193,7 +219,7 @@ class Hands:
         what = f"hold {key}"
         one = self.served[key]
         try:
-            if one.target != key.device:
+            if one.mac:
                 self._carriers.up(key.device, key.vhid)
             self._addresses.hold(one.target, self.holding[key], one.lifetime_s)
             self.troubles.pop(what, None)
@@ -202,13 +228,13 @@ class Hands:
 
     def _give_back(self, one: Served, interfaces: Iterable[Interface]) -> None:
         what = f"release {one.target}"
+        if one.mac and (one.key not in self.holding or self.served[one.key].target != one.target):
+            self._carry(self._carriers.down, one)  # before the addresses go; see virtualmac
         try:
             self._addresses.release(one.target, interfaces)
             self.troubles.pop(what, None)
         except OSError as error:
             self._note(what, error)
-        if one.target != one.key.device and (one.key not in self.holding or self.served[one.key].target != one.target):
-            self._carry(self._carriers.down, one)
 
     def _carry(self, switch: Callable[[str, int], None], one: Served) -> None:
         try:
@@ -217,10 +243,11 @@ class Hands:
         except OSError as error:
             self._note(one.target, error)
 
-    def _announce(self, key: Key) -> None:
+    def _announce(self, key: Key, interfaces: tuple[Interface, ...] = ()) -> None:
         what = f"announce {key}"
+        one = self.served[key]
         try:
-            self._announcer.announce(self.served[key].target, self.served[key].interfaces)
+            self._announcer.announce(one.target, interfaces or one.interfaces)
             self.troubles.pop(what, None)
         except OSError as error:
             self._note(what, error)
@@ -240,7 +267,9 @@ class Hands:
         one = self.served[key]
         counter = self._counter.next()
         advert = Advert(key.vhid, advskew, advbase, 0, counter, one.keyring.sign(counter))
-        why = self.devices[key.device].send(key.vhid, counter, encode(advert), one.unicast)
+        # A farewell has the device's own MAC: it may cross the next MASTER's announcement, and lead switches back.
+        mac = b"" if advbase == FAREWELL else one.mac
+        why = self.devices[key.device].send(key.vhid, counter, encode(advert), one.unicast, mac)
         return SendResult(key.device, not why, why)
 
     def _note(self, what: str, error: OSError) -> None:
@@ -264,6 +293,10 @@ class Hands:
             )
         patience_s = min((self.served[key].patience_s for key in self.holding), default=PATIENCE_S)
         self._leave(Will(max(patience_s, PATIENCE_LEAST_S), held, tuple(partings)))
+
+
+def _placed(one: Served) -> tuple[str, tuple[Interface, ...]]:
+    return one.target, one.interfaces
 
 
 def _text(error: OSError) -> str:

@@ -77,6 +77,10 @@ class Links:
         """The device with this name; None where there is none."""
         return next((link for link in self._links.values() if link.name == device), None)
 
+    def all(self) -> tuple[Link, ...]:
+        """Every device."""
+        return tuple(self._links.values())
+
     def trouble(self, device: str) -> str:
         """Why nothing can be sent or received on a device; empty where it can."""
         link = self.link(device)
@@ -99,6 +103,13 @@ class Links:
         """All addresses of a device, in the kernel's order."""
         link = self.link(device)
         return tuple(one for one in self._assigned.values() if link is not None and one.index == link.index)
+
+    def assigned_below(self, device: str) -> tuple[Assigned, ...]:
+        """All addresses of the device that a macvlan lies on; of another device none."""
+        link = self.link(device)
+        if link is None or link.kind != "macvlan":
+            return ()
+        return tuple(one for one in self._assigned.values() if one.index == link.below)
 
     def sources(self, device: str, vips: Iterable[Interface]) -> tuple[Address, ...]:
         """The device's own addresses that CARP packets can come from.

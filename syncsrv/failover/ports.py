@@ -23,13 +23,14 @@ class Wire(Protocol):
     def filenos(self) -> Sequence[int]:
         """Descriptors that are readable when a packet is there; they change after ``reopen``."""
 
-    def send(self, data: bytes, sources: Sequence[Address], unicast: Sequence[Address]) -> None:
+    def send(self, data: bytes, sources: Sequence[Address], unicast: Sequence[Address], mac: bytes = b"") -> None:
         """Send one packet, once for each family of ``sources``.
 
         Args:
             data: 36 bytes.
             sources: the device's own addresses, from ``Addresses.sources``: one of each family, no VIP.
             unicast: whom to send it to; empty: the multicast group of each family.
+            mac: where it comes from, when it goes to the groups; empty: the device's own.
 
         Raises:
             OSError: no family let it through.
@@ -91,6 +92,13 @@ class Addresses(Protocol):
 
 class Carriers(Protocol):
     """Devices with a group's own MAC, for the vhids that want one; see virtualmac."""
+
+    def prepare(self, device: str, vhid: int) -> None:
+        """Have it there, however it is switched; a new one is switched off.
+
+        Raises:
+            OSError: the kernel refused; ENODEV: there is no such device.
+        """
 
     def up(self, device: str, vhid: int) -> None:
         """Have it there and switched on.

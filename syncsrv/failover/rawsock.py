@@ -14,18 +14,17 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from syncsrv.carp.receive import Frame
+from syncsrv.failover import frames
 from syncsrv.failover.netlink import KernelError
 
 _log = logging.getLogger(__name__)
 
 Address = IPv4Address | IPv6Address
 
-PROTOCOL = 112
+PROTOCOL = frames.CARP
 GROUPS: dict[int, Address] = {4: IPv4Address("224.0.0.18"), 6: IPv6Address("ff02::12")}
 HOPS = 255
 """A receiver takes no other in the group, so that nothing comes through a router (ip_carp.c: CARP_DFLTTL)."""
-_CLASS = 0xE0
-"""Type of service and traffic class: CS7, FreeBSD's default net.inet.carp.dscp=56."""
 _PRIORITY = 6
 _QUEUE_BYTES = 1 << 20
 _PACKET_BYTES = 2048
@@ -73,6 +72,7 @@ class RawWire:
         self.faults: dict[int, str] = {}
         self._index = 0
         self._sockets: dict[int, socket.socket] = {}
+        self._frames: socket.socket | None = None
         self.reopen()
 
     def filenos(self) -> Sequence[int]:
@@ -105,8 +105,11 @@ class RawWire:
         _leave(open_one, version, index)
         _join(open_one, version, index)
 
-    def send(self, data: bytes, sources: Sequence[Address], unicast: Sequence[Address]) -> None:
+    def send(self, data: bytes, sources: Sequence[Address], unicast: Sequence[Address], mac: bytes = b"") -> None:
         """Send one packet to the group of each family that ``sources`` has, or to each unicast receiver.
+
+        From another MAC than the device's it goes by a packet socket, as no device of this host has the source address
+        and that MAC both; the packet filter's output hook does not see it.
 
         Raises:
             KernelError: none of them went out. When only some did, ``faults`` says why the others did not.
@@ -117,7 +120,7 @@ class RawWire:
         sent = False
         for target in targets:
             try:
-                self._send_one(data, target, sources)
+                self._send_one(data, target, sources, mac)
                 sent = True
                 if target.version not in failed:
                     self.faults.pop(target.version, None)
@@ -127,19 +130,30 @@ class RawWire:
         if not sent:
             raise error or self._note(0, "send from", OSError(errno.EADDRNOTAVAIL, "it has no address of its own"))
 
-    def _send_one(self, data: bytes, target: Address, sources: Sequence[Address]) -> None:
+    def _send_one(self, data: bytes, target: Address, sources: Sequence[Address], mac: bytes) -> None:
         sender = self._sockets.get(target.version)
         if sender is None:
             raise OSError(errno.ENODEV, "there is no such device" if self._index == 0 else "its socket is not open")
         source = _fitting(target, sources)
         if source is None:
             raise OSError(errno.EADDRNOTAVAIL, f"the device has no own IPv{target.version} address")
-        if target.version == 4:
+        if mac and target.is_multicast:
+            kind = frames.ETH_P_IPV4 if target.version == 4 else frames.ETH_P_IPV6
+            self._as_frame().sendto(frames.multicast(mac, source, target, data), (self.device, kind))
+        elif target.version == 4:
             info = (socket.IPPROTO_IP, _IP_PKTINFO, _PKTINFO4.pack(0, source.packed, bytes(4)))
             sender.sendmsg([data], [info], 0, (str(target), 0))
         else:
             info = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _PKTINFO6.pack(source.packed, self._index))
             sender.sendmsg([data], [info], 0, (str(target), 0, 0, self._index))
+
+    def _as_frame(self) -> socket.socket:
+        """A socket for whole frames, which hears nothing (protocol 0)."""
+        if self._frames is None:
+            kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+            self._frames = socket.socket(socket.AF_PACKET, kind, 0)
+            self._frames.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, _PRIORITY)
+        return self._frames
 
     def receive(self) -> list[Frame]:
         """What has come in, at most some hundreds, without waiting; what a socket says instead is in ``faults``."""
@@ -162,6 +176,9 @@ class RawWire:
         for one in self._sockets.values():
             one.close()
         self._sockets.clear()
+        if self._frames is not None:
+            self._frames.close()
+            self._frames = None
         self._index = 0
 
     def _note(self, version: int, doing: str, error: OSError) -> KernelError:
@@ -203,7 +220,7 @@ def _set_up4(one: socket.socket, index: int) -> None:
     one.setsockopt(level, _IP_MULTICAST_ALL, 0)  # else also groups that other programs joined
     one.setsockopt(level, socket.IP_MULTICAST_TTL, HOPS)
     one.setsockopt(level, socket.IP_TTL, HOPS)
-    one.setsockopt(level, socket.IP_TOS, _CLASS)
+    one.setsockopt(level, socket.IP_TOS, frames.CLASS)
     one.setsockopt(level, _IP_MTU_DISCOVER, _IP_PMTUDISC_DO)  # sets "do not fragment", as the BSDs do
 
 
@@ -213,7 +230,7 @@ def _set_up6(one: socket.socket, index: int) -> None:
     one.setsockopt(level, socket.IPV6_MULTICAST_LOOP, 0)
     one.setsockopt(level, socket.IPV6_MULTICAST_HOPS, HOPS)
     one.setsockopt(level, socket.IPV6_UNICAST_HOPS, HOPS)
-    one.setsockopt(level, socket.IPV6_TCLASS, _CLASS)
+    one.setsockopt(level, socket.IPV6_TCLASS, frames.CLASS)
     one.setsockopt(level, socket.IPV6_RECVHOPLIMIT, 1)
     one.setsockopt(level, socket.IPV6_RECVPKTINFO, 1)
     # CARP's checksum has no pseudo header (ip_carp.c: in_cksum over the CARP header alone): the kernel must not help.

@@ -37,8 +37,10 @@ _IFLA_INFO_KIND = 1
 _IFLA_INFO_DATA = 2
 _IFLA_INET_CONF = 1
 _IFLA_MACVLAN_MODE = 1
-_MACVLAN_MODE_PRIVATE = 1
+_MACVLAN_MODE_BRIDGE = 4
 _IPV4_DEVCONF_PROMOTE_SECONDARIES = 20
+_IFLA_INET6_ADDR_GEN_MODE = 8
+_IN6_ADDR_GEN_MODE_NONE = 1
 
 IFA_F_SECONDARY = 0x01
 IFA_F_NODAD = 0x02
@@ -79,6 +81,7 @@ class Link:
         flags: IFF_…
         mac: its hardware address; empty where it has none.
         kind: ``vlan``, ``bridge``, ``macvlan`` …; empty for hardware.
+        below: the number of the device that it lies on; 0 where it lies on none.
     """
 
     index: int
@@ -86,6 +89,7 @@ class Link:
     flags: int
     mac: bytes
     kind: str = ""
+    below: int = 0
 
     @property
     def up(self) -> bool:
@@ -169,7 +173,15 @@ def _parse_link(message: Message) -> LinkReport | None:
     found = attributes(message.body[_LINK.size :])
     name = found.get(_IFLA_IFNAME, b"").rstrip(bytes(1)).decode(errors="surrogateescape")
     kind = attributes(found.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_KIND, b"").rstrip(bytes(1))
-    link = Link(index, name, flags, found.get(_IFLA_ADDRESS, b""), kind.decode(errors="replace"))
+    below = found.get(_IFLA_LINK, b"")
+    link = Link(
+        index,
+        name,
+        flags,
+        found.get(_IFLA_ADDRESS, b""),
+        kind.decode(errors="replace"),
+        _U32.unpack(below)[0] if len(below) == _U32.size else 0,
+    )
     return LinkReport(link, message.kind == RTM_DELLINK)
 
 
@@ -260,9 +272,19 @@ def old_address(index: int, interface: Interface) -> bytes:
 
 def promote_secondaries(index: int, promote: bool) -> bytes:
     """The body of an RTM_NEWLINK that says what becomes of a prefix's other IPv4 addresses when its first one goes."""
-    setting = attribute(_IPV4_DEVCONF_PROMOTE_SECONDARIES, _U32.pack(promote))
-    family = attribute(socket.AF_INET, attribute(_IFLA_INET_CONF, setting))
-    return _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + attribute(_IFLA_AF_SPEC, family)
+    return setting4(index, _IPV4_DEVCONF_PROMOTE_SECONDARIES, promote)
+
+
+def setting4(index: int, setting: int, value: int) -> bytes:
+    """The body of an RTM_NEWLINK that changes one IPv4 setting of a device (IPV4_DEVCONF_…)."""
+    conf = attribute(_IFLA_INET_CONF, attribute(setting, _U32.pack(value)))
+    return _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + attribute(_IFLA_AF_SPEC, attribute(socket.AF_INET, conf))
+
+
+def no_link_local(index: int) -> bytes:
+    """The body of an RTM_NEWLINK after which a device makes no IPv6 address of its MAC."""
+    mode = attribute(_IFLA_INET6_ADDR_GEN_MODE, bytes([_IN6_ADDR_GEN_MODE_NONE]))
+    return _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + attribute(_IFLA_AF_SPEC, attribute(socket.AF_INET6, mode))
 
 
 def promotes(message: Message, index: int) -> bool:
@@ -283,9 +305,10 @@ def link_flags(index: int, *, up: bool) -> bytes:
 def new_macvlan(name: str, parent: int, mac: bytes) -> bytes:
     """The body of an RTM_NEWLINK that makes a device with a hardware address of its own on another one.
 
-    Mode private: it and its siblings do not see each other, so that nothing of ours is ever taken for a neighbour.
+    Mode bridge: in mode private the kernel keeps from the device below what comes in from the macvlan's own MAC, and a
+    MASTER would never hear that another one is (macvlan_handle_frame, "forward to original port").
     """
-    data = attribute(_IFLA_INFO_DATA, attribute(_IFLA_MACVLAN_MODE, _U32.pack(_MACVLAN_MODE_PRIVATE)))
+    data = attribute(_IFLA_INFO_DATA, attribute(_IFLA_MACVLAN_MODE, _U32.pack(_MACVLAN_MODE_BRIDGE)))
     return (
         _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
         + attribute(_IFLA_IFNAME, name.encode() + bytes(1))

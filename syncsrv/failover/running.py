@@ -286,11 +286,12 @@ class Agent:
         found = {}
         for vip in self._settings.vips:
             key = Key(vip.device, vip.vhid)
+            uncarried = self._hands.cannot_carry(*key) if vip.virtual_mac else ""
             device = self._hands.devices.get(vip.device)
             heard = device.strangers(now) if device is not None else ()
             serving = key in self._hands.holding
             strangers = [] if serving else [source for vhid, source in heard if vhid == vip.vhid]
-            why = refusal(vip, self._settings, strangers)
+            why = refusal(vip, self._settings, strangers) or uncarried
             if why:
                 found[key] = why
         return found
@@ -333,6 +334,7 @@ class Agent:
     def _close(self) -> None:
         if self._server is not None:
             self._server.close()
+        self._hands.close()
         for device in self._hands.devices.values():
             device.close()
         self._bond.close()

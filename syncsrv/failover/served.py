@@ -27,7 +27,7 @@ class Served:
     """One vhid of the settings, ready for use.
 
     Attributes:
-        interfaces: what is put on ``target``; without their prefix on a macvlan.
+        interfaces: what is put on ``target``.
         target: the device that the addresses are on: the vhid's own, or its macvlan.
         lifetime_s: after so many seconds without a refresh the kernel removes them: a peer took over by then.
         patience_s: the smallest master-down time that a peer can have.
@@ -42,11 +42,16 @@ class Served:
     lifetime_s: float
     patience_s: float
 
+    @property
+    def mac(self) -> bytes:
+        """The group's own MAC; empty where the device's is used."""
+        return mac_of(self.key.vhid) if self.settings.virtual_mac else b""
+
 
 def carrier_of(device: str, vhid: int) -> str:
-    """What the macvlan of a vhid is called: ``v1-eth0``; at most 15 bytes, and the same at each start."""
-    name = f"v{vhid}-{device}"
-    return name if len(name.encode()) <= _NAME_MOST else f"v{vhid}-{zlib.crc32(device.encode()):08x}"
+    """What the macvlan of a vhid is called: ``vh1-eth0``; at most 15 bytes, and the same at each start."""
+    name = f"vh{vhid}-{device}"
+    return name if len(name.encode()) <= _NAME_MOST else f"vh{vhid}-{zlib.crc32(device.encode()):08x}"
 
 
 def mac_of(vhid: int) -> bytes:
@@ -65,19 +70,13 @@ def _served(vip: VipSettings, advskew: int) -> Served:
     return Served(
         key=Key(vip.device, vip.vhid),
         settings=vip,
-        interfaces=tuple(
-            ipaddress.ip_interface(_bare(written) if vip.virtual_mac else written) for written in vip.addresses
-        ),
+        interfaces=tuple(ipaddress.ip_interface(written) for written in vip.addresses),
         target=carrier_of(vip.device, vip.vhid) if vip.virtual_mac else vip.device,
         keyring=keyring,
         unicast=tuple(ipaddress.ip_address(written) for written in vip.unicast),
         lifetime_s=max(LIFETIME_LEAST_S, down_s + LIFETIME_MORE_S),
         patience_s=timing.patience_s(vip.advbase, advskew),
     )
-
-
-def _bare(written: str) -> str:
-    return written.partition("/")[0]
 
 
 def _accepted(vip: VipSettings) -> tuple[SetSettings, ...]:

@@ -246,12 +246,12 @@ def test_with_the_groups_own_mac_neighbours_keep_what_they_know(net: Lab, short_
         assert known() == "00:00:5e:00:01:01"
         assert net.holders() == net.holders(VIP6) == {"b"}
         b.signal(signal.SIGKILL, b.agent_pid)
-        assert "removed 10.99.0.100/32 from v1-eth0" in until(
+        assert "removed 10.99.0.100/24 from vh1-eth0" in until(
             lambda: next((one for one in b.text().splitlines() if "its guardian has" in one), ""), what="the guardian"
         )
         b.await_state("MASTER")
         b.apply(replace(b.settings, vips=(QUICK,)))  # the MAC of the device again, in flight
-        until(lambda: "v1-eth0" not in b.node.ip("-o -4 addr show") and b.node.holds(), what="the address on eth0")
+        until(lambda: "vh1-eth0" not in b.node.ip("-o -4 addr show") and b.node.holds(), what="the address on eth0")
         assert known() != "00:00:5e:00:01:01"
 
 

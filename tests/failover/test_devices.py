@@ -64,7 +64,7 @@ class Cable:
     def filenos(self) -> Sequence[int]:
         return (1000 + self.opened,)
 
-    def send(self, data: bytes, sources: Sequence[Address], unicast: Sequence[Address]) -> None:
+    def send(self, data: bytes, sources: Sequence[Address], unicast: Sequence[Address], mac: bytes = b"") -> None:
         if self.refuses:
             raise OSError(1, self.refuses)
         self.sent.append(data)

@@ -61,10 +61,10 @@ def test_the_state_machine_gets_what_it_needs_and_no_secret() -> None:
 
 
 def test_the_macvlan_of_a_vhid_has_a_name_that_a_device_can_have() -> None:
-    assert carrier_of("eth0", 1) == "v1-eth0"
+    assert carrier_of("eth0", 1) == "vh1-eth0"
     long = carrier_of("enp0s31f6np1d2", 200)
     assert len(long) <= 15
     assert long != carrier_of("enp0s31f6np1d3", 200)
     assert mac_of(42).hex(":") == "00:00:5e:00:01:2a"
     two = served(FULL)[Key("eth0", 2)]
-    assert (two.target, [str(one) for one in two.interfaces]) == ("v2-eth0", ["192.0.2.10/32", "2001:db8::10/128"])
+    assert (two.target, [str(one) for one in two.interfaces]) == ("vh2-eth0", ["192.0.2.10/24", "2001:db8::10/64"])

@@ -28,7 +28,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from syncsrv.carp.auth import VipSet
 
 GRACE_S = 600.0
-"""How long a set is accepted that is not on the wire any more."""
+"""How long a set is accepted that is not on the wire any more; a peer's for as long again, as it declares it till then.
+"""
 
 RETIRED_MOST = 6
 """Retired sets of one vhid that are remembered of one node: each costs a digest for every advert that is refused."""

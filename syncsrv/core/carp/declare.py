@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
 RETRY_S = 5.0
-"""Between two tries to tell a peer that could not be told."""
+"""Between two tries to tell a peer that could not be told, unless it answered something else meanwhile."""
 TELL_S = 6.0
 """For a peer to write down and apply what it is told."""
 SETTLE_S = 3.0
@@ -97,7 +97,7 @@ class Declaring:
         self._began_at = clock.monotonic()
         self._acks: dict[str, _Ack] = {}
         self._why: dict[str, str] = {}
-        self._again_at: dict[str, float] = {}
+        self._failed_at: dict[str, float] = {}
         self._turn = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="carp-sets", daemon=True)
@@ -152,7 +152,9 @@ class Declaring:
             return False
         if not self._carp.wire_sets.own and self._node not in heard.facts.accepts:
             return False  # neither of us has anything to do with the other's VIPs
-        return hurry or self._clock.monotonic() >= self._again_at.get(name, 0.0)
+        failed_at = self._failed_at.get(name)
+        answered_since = failed_at is None or (heard.at is not None and heard.at > failed_at)
+        return hurry or answered_since or self._clock.monotonic() - (failed_at or 0.0) >= RETRY_S
 
     def _declare(self, name: str) -> None:
         said = shown(self._carp.wire_sets)
@@ -163,9 +165,10 @@ class Declaring:
             if self._why.get(name) != error.message:
                 log.warning("%s was not told what this node may send: %s", name, error.message)
             self._why[name] = error.message
-            self._again_at[name] = self._clock.monotonic() + RETRY_S
+            self._failed_at[name] = self._clock.monotonic()
             return
         self._why.pop(name, None)
+        self._failed_at.pop(name, None)
         self._acks[name] = _Ack(said.digest, self._clock.monotonic())
         self._carp.change_sets(lambda now, at: pure.received(now, name, answer.digest, declared, at))
 

@@ -77,7 +77,7 @@ def _outlook(one: Column, status: Status, now: str) -> Outlook:
         return Outlook(
             one.name, "bad", "broken", f"Do not count on {one.name}: what it runs is not known.", tuple(facts)
         )
-    facts = [_configuration(one, status), *_services(one, status), *_version(one, status), *vips]
+    facts = [*vips, _configuration(one, status), *_services(one, status), *_version(one, status)]
     facts.sort(key=lambda fact: ORDER.index(fact.kind))
     kind = next((fact.kind for fact in facts if fact.icon != "later"), "off")
     return Outlook(one.name, kind, ICONS[kind], _sum(one, facts), tuple(facts))

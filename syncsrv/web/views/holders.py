@@ -98,9 +98,11 @@ def _why_twice(found: Sequence[Group], nodes: Sequence[Member]) -> tuple[str, st
                 return sentence(cause), f"{sentence(remedy)} {_DISABLE}".lstrip()
     for node in nodes:
         devices = {vip.device for key, vip in node.vips.items() if key in keys}
+        others = {source for one in nodes if one is not node for it in one.failover.devices for source in it.sources}
         for one in node.failover.devices if node.told else ():
-            if one.device in devices and one.badauth:
-                said = f"{node.name} hears {listed(one.badauth)} with other addresses or another password than its own"
+            bad = [said for said in one.badauth if said.partition(" ")[0] in others]
+            if one.device in devices and bad:
+                said = f"{node.name} hears {listed(bad)} with other addresses or another password than its own"
                 step = "Make addresses and password of the VIP equal on both, then the worse node gives way by itself."
                 return sentence(said), step
     text = (
@@ -165,7 +167,7 @@ def _held(nodes: Sequence[Member], found: Sequence[Group]) -> Standing:
     return Standing(
         first.kind,
         "unknown" if silent else "same" if first.kind == "ok" else "different",
-        f"{base}; {_again(first.text, base)}.",
+        f"{base}; {_again(first.text, base)}".removesuffix(".") + ("" if first.text.endswith("…") else "."),
         " ".join(sentence(one.text) for one in rest if one.kind != "ok"),
         first.step,
         base,

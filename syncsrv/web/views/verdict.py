@@ -258,7 +258,7 @@ def sentence(text: str) -> str:
     first, _, _ = text.partition(" ")
     if first.isalpha() and not text.startswith(_NAMES):
         text = text[:1].upper() + text[1:]
-    return text if text.endswith((".", "!", "?")) else f"{text}."
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def brief(text: str, most: int = NOTE) -> str:

@@ -130,9 +130,12 @@ def test_what_a_lost_node_said_last_is_no_proof() -> None:
 
 def test_the_cause_of_two_masters_is_what_was_counted() -> None:
     deaf = DeviceInfo("eth0", ("lan",), True, ("192.0.2.1",), badauth=("192.0.2.2 vhid 1",))
-    said = found(two(serving(failover=told(devices=(deaf,))), serving()))
+    there = told(devices=(DeviceInfo("eth0", ("lan",), True, ("192.0.2.2",)),))
+    said = found(two(serving(failover=told(devices=(deaf,))), serving(failover=there)))
     assert "192.0.2.2 vhid 1 with other addresses or another password" in said.text
     assert "password of the VIP equal" in said.step
+    stranger = replace(deaf, badauth=("192.0.2.77 vhid 1",))
+    assert "192.0.2.77" not in found(two(serving(failover=told(devices=(stranger,))), serving(failover=there))).text
     both = "1@lan: fw1 and fw2 are both MASTER for 9 s: fw1 hears fw2, and fw2 does not hear fw1; let it pass"
     said = found(two(serving(failover=told(troubles=("eth9: another thing; mend it", both))), serving()))
     assert said.text == "1@lan: fw1 and fw2 are both MASTER for 9 s: fw1 hears fw2, and fw2 does not hear fw1."

@@ -180,7 +180,7 @@ class Engine:
             written = done > total - len(record.operations)
 
         try:
-            parts.unproven(True)
+            parts.changing()
             with steps.step("write") as step:
                 parts.journal.advance(Phase.WRITING)
                 write_all(parts.files, record.operations, plan.live, plan.result, progress)

@@ -116,8 +116,10 @@ class Parts:
     """The order is applied and main is this commit: kept on disk before the journal goes."""
     remember_again: Callable[[Record, str], None]
     """The same at start, for an order that only the journal remembers."""
+    changing: Callable[[], None]
+    """Live files are about to change: demote this node unless it serves; acknowledged when it returns."""
     unproven: Callable[[bool], None]
-    """Demote this node while it is between two states; acknowledged when it returns."""
+    """Whether this node is between two states, at the end of a run; demoted while it is, acknowledged likewise."""
 
 
 def overridden(guard: Guard, order: Order, pinned: bool) -> bool:

@@ -252,6 +252,7 @@ class Host:
             take_effect=in_force.append,
             remember=remember,
             remember_again=remember_again,
+            changing=lambda: None,
             unproven=lambda _on: None,
         )
         return Running(Engine(parts), parts, store, daemon, state, points, in_force)

@@ -80,6 +80,16 @@ def ends_if_master(core: Core, order: Order, steps: Steps) -> Iterator[None]:
         yield
 
 
+def changing(core: Core) -> None:
+    """Live files are about to change: no node whose configuration is between two states shall begin to serve.
+
+    One that serves already goes on: a rollback there is how people mend what they see, and to be demoted for a second
+    would move every connection to a peer and back. Should a service not survive it, its health demotes the node.
+    """
+    if not core.carp.holds_any_vip():
+        unproven(core, True)
+
+
 def unproven(core: Core, on: bool) -> None:
     """Demote this node while it is between two states, or take that back; never an obstacle to a change.
 

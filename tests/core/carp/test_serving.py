@@ -164,6 +164,15 @@ def test_the_node_is_demoted_while_it_is_changed_and_promoted_when_that_is_over(
     assert carp.report.demotion_reasons == {}
 
 
+def test_a_node_that_serves_goes_on_serving_while_it_is_changed(pair: Pair, carp: FakeCarp) -> None:
+    seen: list[dict[str, int]] = []
+    two_waits(pair)
+    becomes(pair.fw2, carp, masters(pair.fw2))
+    _at(pair.fw2, "temp.written", lambda: seen.append(dict(carp.report.demotion_reasons)))
+    assert pair.sync(force=FORCE).result == "done"
+    assert seen[0] == {}
+
+
 def test_a_carp_process_that_does_not_answer_holds_nothing_up_for_long(pair: Pair) -> None:
     with process(pair.fw2, backups(pair.fw2)) as carp:
         carp.mute = True

@@ -50,11 +50,11 @@ class Duo:
         self.nodes[name] = Ours(self.lab[name].path, home, settings, prefix=prefix)
         return self.nodes[name]
 
-    def settle(self) -> None:
+    def settle(self, address: str = VIP) -> None:
         """Until both are what they are in peace."""
         self.are(a="MASTER", b="BACKUP")
         until(lambda: self.b.vip().master_advskew == self.skews["a"], what="b hears a")
-        self.holds("a")
+        self.holds("a", address=address)
 
     def are(self, deadline_s: float = 10, **states: str) -> None:
         """Wait until these nodes have these states."""
@@ -96,14 +96,18 @@ def two_nodes(
 
 @contextmanager
 def settled(
-    home: Path, group: Group = QUICK, skews: Mapping[str, int] = QUICK_SKEWS, names: tuple[str, ...] = ("a", "b")
+    home: Path,
+    group: Group = QUICK,
+    skews: Mapping[str, int] = QUICK_SKEWS,
+    names: tuple[str, ...] = ("a", "b"),
+    address: str = VIP,
 ) -> Iterator[Duo]:
     """Both started: ``a`` is MASTER, ``b`` hears it."""
     with two_nodes(home, group, skews, names) as duo:
         duo.start("a")
         duo.are(a="MASTER")
         duo.start("b")
-        duo.settle()
+        duo.settle(address)
         yield duo
 
 

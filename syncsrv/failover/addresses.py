@@ -164,10 +164,10 @@ class KernelAddresses:
         self._take_in()
         return self.links.trouble(device)
 
-    def sources(self, device: str, vips: Iterable[Interface]) -> Sequence[Address]:
+    def sources(self, device: str, vips: Iterable[Interface], named: Collection[Address] = ()) -> Sequence[Address]:
         """Its own addresses; see Links.sources."""
         self._take_in()
-        return self.links.sources(device, [*vips, *self._asked.get(device, ())])
+        return self.links.sources(device, [*vips, *self._asked.get(device, ())], named)
 
     def held(self, device: str) -> frozenset[Interface]:
         """Which addresses of ours are on it: with our mark, also of an earlier process, or put there by this one."""

@@ -73,7 +73,8 @@ class Device:
             peers: as in ``configure``.
         """
         why = self._addresses.link(self.name)
-        sources = tuple(self._addresses.sources(self.name, wandering))
+        named = frozenset(one for key, each in served.items() if key.device == self.name for one in each.unicast)
+        sources = tuple(self._addresses.sources(self.name, wandering, named))
         deaf = not why and not (self._wire and self._wire.filenos())
         if self._told and not deaf and (why, sources) == (self.why, self.sources):
             return None
@@ -110,14 +111,21 @@ class Device:
             log.info("cannot receive on %s: %s", self.name, (error.strerror or str(error)).lower())
 
     def send(self, vhid: int, counter: int, data: bytes, unicast: tuple[Address, ...], mac: bytes = b"") -> str:
-        """Send one packet, of a MAC if not the device's own; empty, or why it could not be sent. Counted either way."""
+        """Send one packet, of a MAC if not the device's own; empty, or why it could not be sent. Counted either way.
+
+        The list is the same on every node, and each leaves out its own address. Where that is the only one,
+        there is nobody to send to, and nothing wrong.
+        """
+        receivers = tuple(one for one in unicast if one not in self.sources)
+        if unicast and not receivers:
+            return ""
         self.memory.note_sent(vhid, counter)
         why = ""
         if self._wire is None:
             why = self.why or f"{self.name} is not open"
         else:
             try:
-                self._wire.send(data, self.sources, unicast, mac)
+                self._wire.send(data, self.sources, receivers, mac)
             except OSError as error:
                 why = (error.strerror or str(error)).lower()
         for counters in (self.memory.counters, self.memory.of(vhid)):

@@ -119,8 +119,12 @@ class Executor:
             signed = digest(self._sets[parting.device, parting.vhid], counter)
             data = encode(Advert(parting.vhid, FAREWELL, FAREWELL, 0, counter, signed))
             sources = [ipaddress.ip_address(one) for one in parting.sources]
+            named = [ipaddress.ip_address(one) for one in parting.unicast]
+            others = [one for one in named if one not in sources]
+            if named and not others:
+                continue
             try:
-                self._wires[parting.device].send(data, sources, [ipaddress.ip_address(one) for one in parting.unicast])
+                self._wires[parting.device].send(data, sources, others)
             except OSError as error:
                 log.warning("vhid %d on %s: its farewell did not go out: %s", parting.vhid, parting.device, error)
 

@@ -285,12 +285,8 @@ class Hands:
             one = self.served[key]
             held[one.target] = (*held.get(one.target, ()), *map(str, wanted))
             wire = one.settings.wire_set
-            sources = self.devices[key.device].sources
-            partings.append(
-                Parting(
-                    key.device, key.vhid, wire.addresses, wire.password, tuple(map(str, sources)), one.settings.unicast
-                )
-            )
+            sources = tuple(map(str, self.devices[key.device].sources))
+            partings.append(Parting(key.device, key.vhid, wire.addresses, wire.password, sources, one.settings.unicast))
         patience_s = min((self.served[key].patience_s for key in self.holding), default=PATIENCE_S)
         self._leave(Will(max(patience_s, PATIENCE_LEAST_S), held, tuple(partings)))
 

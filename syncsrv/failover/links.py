@@ -5,7 +5,7 @@ Link state comes from netlink only: /sys shows another network namespace's devic
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
@@ -111,12 +111,13 @@ class Links:
             return ()
         return tuple(one for one in self._assigned.values() if one.index == link.below)
 
-    def sources(self, device: str, vips: Iterable[Interface]) -> tuple[Address, ...]:
+    def sources(self, device: str, vips: Iterable[Interface], named: Collection[Address] = ()) -> tuple[Address, ...]:
         """The device's own addresses that CARP packets can come from.
 
         Args:
             device: its name.
             vips: addresses that wander and therefore are nobody's own, whoever put them there.
+            named: better than others: peers that name their senders listen to no other one.
 
         Returns:
             At most one IPv4 address, one link-local IPv6 address and one wider one, in this order: the first of a
@@ -128,7 +129,7 @@ class Links:
             for one in self.assigned(device)
             if one.usable and one.mark != OURS and one.interface.ip not in wandering
         ]
-        own.sort(key=lambda one: one.flags & IFA_F_SECONDARY)
+        own.sort(key=lambda one: (one.interface.ip not in named, one.flags & IFA_F_SECONDARY))
         found: dict[tuple[int, bool], Address] = {}
         for one in own:
             address = one.interface.ip

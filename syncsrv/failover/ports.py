@@ -6,7 +6,7 @@ the agent counts it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Protocol
 
@@ -62,8 +62,8 @@ class Addresses(Protocol):
     def link(self, device: str) -> str:
         """Empty when ``device`` is there and has link, else why not: ``there is no device eth0``."""
 
-    def sources(self, device: str, vips: Iterable[Interface]) -> Sequence[Address]:
-        """Its best own address of each family: none of ``vips``, not tentative."""
+    def sources(self, device: str, vips: Iterable[Interface], named: Collection[Address] = ()) -> Sequence[Address]:
+        """Its best own address of each family, one of ``named`` where it has such: none of ``vips``, not tentative."""
 
     def held(self, device: str) -> frozenset[Interface]:
         """Which addresses of ours (by IFA_PROTO, or by being asked for) are on it."""

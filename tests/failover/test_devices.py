@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -36,7 +36,7 @@ class Kernel:
     def link(self, device: str) -> str:
         return self.why
 
-    def sources(self, device: str, vips: Iterable[Interface]) -> Sequence[Address]:
+    def sources(self, device: str, vips: Iterable[Interface], named: Collection[Address] = ()) -> Sequence[Address]:
         return self.own
 
     def held(self, device: str) -> frozenset[Interface]:

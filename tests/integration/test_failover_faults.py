@@ -174,6 +174,21 @@ def test_an_address_that_something_removes(short_tmp: Path) -> None:
         assert prober.end().outage_s(removed_at) < SLACK_S
 
 
+def test_the_network_is_restarted(short_tmp: Path) -> None:
+    """ucarp loses its address then and never has it again."""
+    with settled(short_tmp) as duo:
+        node = duo.lab["a"]
+        link_local = next(one for one in node.addresses(DEVICE) if one.startswith("fe80"))
+        for words in (f"addr flush dev {DEVICE}", f"link set {DEVICE} down"):
+            node.ip(words)
+        duo.are(a="INIT", b="MASTER")
+        duo.holds("b")
+        node.ip(f"link set {DEVICE} up")
+        duo.lab.give(node)
+        until(lambda: link_local in node.addresses(DEVICE), what="its link-local address")
+        duo.settle()
+
+
 def test_an_address_that_lies_about_is_removed_at_the_start(short_tmp: Path) -> None:
     with settled(short_tmp) as duo:
         for pid in processes(duo.a):

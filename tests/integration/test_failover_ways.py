@@ -76,3 +76,22 @@ def test_the_groups_own_mac(short_tmp: Path) -> None:
         assert duo.a.process.wait(5) == 0
         left = json.loads(duo.lab["a"].run("ip", "-json", "link", "show", "type", "macvlan"))
         assert not [one for one in left if "UP" in one.get("flags", ())]  # nothing answers for the MAC there
+
+
+def test_of_three_nodes_the_best_that_is_left_follows(short_tmp: Path) -> None:
+    with two_nodes(short_tmp, QUICK, {"a": 25, "b": 40, "c": 200}, ("a", "b", "c")) as duo:
+        for name in ("a", "b", "c"):
+            duo.start(name)
+        duo.are(a="MASTER", b="BACKUP", c="BACKUP")
+        duo.holds("a")
+        until(lambda: duo.nodes["c"].vip().master_peer == "a", what="c hears a")
+        with Prober(duo.lab) as prober:
+            ended_at = time.monotonic()
+            duo.a.process.terminate()
+            duo.are(b="MASTER", c="BACKUP")
+            assert duo.a.process.wait(5) == 0
+            until(lambda: duo.nodes["c"].vip().master_peer == "b", what="c hears b")
+            duo.holds("b")
+            seen = prober.end()
+        assert seen.outage_s(ended_at) < SLACK_S
+        assert seen.held_by_two_s(ended_at) < SLACK_S

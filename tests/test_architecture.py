@@ -119,6 +119,8 @@ IMPURE = (
 
 LOOP_TOPS: dict[tuple[str, str], str] = {
     ("syncsrv.control.dispatch", "Dispatcher.answer"): "top of the request loop: one bad request ends only itself",
+    ("syncsrv.core.carp.declare", "Declaring._run"): "top of the thread that tells peers: else a change waits for ever",
+    ("syncsrv.core.carp.split", "Split._run"): "top of the thread that compares nodes: else a deaf one serves for ever",
     ("syncsrv.core.carp.link", "Link._run"): "top of the thread that listens to carp: no old report may look fresh",
     ("syncsrv.core.peers", "PeerBook._poll"): "top of a polling thread: what one answer does must not end the polling",
     ("syncsrv.web.wsgi", "Outermost.__call__"): "top of the request loop of the page: an answer in every case",

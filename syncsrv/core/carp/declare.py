@@ -115,7 +115,10 @@ class Declaring:
 
     def _run(self) -> None:
         while not self._stopping.wait(self._look_s):
-            self.look()
+            try:
+                self.look()
+            except Exception:  # the top of a thread: without it no change of a VIP would ever take effect
+                log.exception("telling the peers failed by a bug; it goes on")
 
     def look(self, *, hurry: bool = False) -> None:
         """Tell each peer that has to be told, and put on the wire what everybody accepts.

@@ -74,7 +74,10 @@ class Split:
 
     def _run(self) -> None:
         while not self._stopping.wait(self._look_s):
-            self.look()
+            try:
+                self.look()
+            except Exception:  # the top of a thread: without it a deaf node would serve for ever
+                log.exception("looking for a split brain failed by a bug; it goes on")
 
     def look(self) -> None:
         """Compare what is known now."""

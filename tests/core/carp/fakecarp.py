@@ -19,6 +19,7 @@ from syncsrv.failover.messages import (
     Apply,
     DeviceReport,
     Done,
+    PeerServes,
     Refused,
     Report,
     VipReport,
@@ -65,6 +66,7 @@ class FakeCarp:
 
     Attributes:
         applied: every order that was taken.
+        heard_of: what it was told of peers.
         refuses: why it takes none; empty where it does.
         does: what an order changes in its report, beyond echoing it.
         mute: whether it reads and does not answer.
@@ -74,6 +76,7 @@ class FakeCarp:
     def __init__(self, run_dir: Path, report: Report = NOTHING) -> None:
         self.report = report
         self.applied: list[Apply] = []
+        self.heard_of: list[PeerServes] = []
         self.refuses = ""
         self.mute = False
         self.late_s = 0.0
@@ -173,6 +176,9 @@ class FakeCarp:
             if self.refuses:
                 return Refused(self.refuses)
             self._apply(ask)
+            return Done()
+        if isinstance(ask, PeerServes):
+            self.heard_of.append(ask)
             return Done()
         if isinstance(ask, Watch):
             self._watchers.append(sock)

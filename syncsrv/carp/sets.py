@@ -13,6 +13,9 @@ What a node declares to its peers is all that it may send: wire, configured and 
 declaration, known by its digest, drops no advert of it. A node without an earlier wire set, in whose group the peers
 use another set than the one it is configured with, begins with theirs.
 
+A peer that could not be reached was not waited for. Where it proves to be on the segment all the same, as a second
+MASTER, the set from before goes on the wire again until it can be told (``retreated``).
+
 Strangers of the group (FreeBSD, ucarp) take part in none of this. On doubt more is accepted, and for longer.
 """
 
@@ -268,3 +271,30 @@ def committed(sets: Sets, at: Moment) -> Sets:
             one = Own(one.configured, one.configured, _each_once((_retired(one.wire, at), *rest)))
         own[key] = one
     return replace(sets, own=own) if pending(sets) else sets
+
+
+def retreated(sets: Sets, contested: Mapping[str, str], at: Moment) -> Sets:
+    """A set from before goes on the wire again, and the configured one waits: a peer drops it that was taken for away,
+    and is on the segment.
+
+    What goes on the wire is one that this node still declares, as other peers have acknowledged that, and among these
+    one that the peer uses itself; where nothing is left that is declared, what the peer uses.
+
+    Args:
+        sets: of this node.
+        contested: VIP to the peer that is MASTER beside this node, and does not accept all that it may send.
+        at: now.
+    """
+    own = dict(sets.own)
+    for key, peer in contested.items():
+        one = own.get(key)
+        theirs = sets.peers.get(peer, Word("", {})).declared.get(key, ())
+        if one is None or one.pending or not (one.retired or theirs):
+            continue
+        before = tuple(old.vips for old in one.retired)
+        back = next((old for old in before if old in theirs), (*before, *theirs)[0])
+        if back == one.configured or back.vhid != one.configured.vhid:
+            continue
+        rest = tuple(old for old in one.retired if old.vips != back)
+        own[key] = Own(one.configured, back, rest, at.utc)
+    return sets if own == sets.own else replace(sets, own=own)

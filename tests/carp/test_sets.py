@@ -70,6 +70,23 @@ def test_after_another_boot_the_ten_minutes_count_anew_whatever_the_date() -> No
     assert not pure.aged(done, (), at(GRACE_S, "two")).own[LAN].retired
 
 
+def test_what_a_peer_on_the_segment_drops_is_taken_off_the_wire_and_waits_again() -> None:
+    done = pure.committed(pure.configured(fresh(), {LAN: S1}, at()), at())
+    again = pure.retreated(done, {LAN: "fw2"}, at(1500))
+    assert (again.own[LAN].wire, again.own[LAN].configured, again.own[LAN].since) == (S0, S1, at(1500).utc)
+    assert pure.digest(again) == pure.digest(done)
+    assert pure.accepted(again, LAN) == (S1,)
+    assert pure.retreated(again, {LAN: "fw2"}, at()) is again
+    assert pure.retreated(fresh(), {LAN: "fw2", "9@dmz": "fw2"}, at()) == fresh()
+    twice = pure.committed(pure.configured(done, {LAN: S2}, at()), at())
+    assert pure.retreated(twice, {LAN: "fw2"}, at()).own[LAN].wire == S1
+    known = pure.received(twice, "fw2", *said(fresh(salt=b"other")), at())
+    assert pure.retreated(known, {LAN: "fw2"}, at()).own[LAN].wire == S0, "which fw2 uses itself"
+    late = pure.aged(known, ["fw2"], at(5000))
+    assert not late.own[LAN].retired
+    assert pure.retreated(late, {LAN: "fw2"}, at()).own[LAN].wire == S0, "an hour later too"
+
+
 def test_a_change_that_is_taken_back_changes_nothing_on_the_wire() -> None:
     back = pure.configured(pure.configured(fresh(), {LAN: S1}, at()), {LAN: S0}, at())
     assert not back.own[LAN].pending
@@ -220,6 +237,15 @@ class Change(RuleBasedStateMachine):
         if pure.pending(self.sets[name]):
             self.excused |= {(name, other) for other in pure.unaware(self.sets[name], peers, self.acks[name])}
             self.sets[name] = pure.committed(self.sets[name], self.at(name))
+
+    @rule(name=st.sampled_from(NAMES), beside=st.sampled_from(NAMES))
+    def retreat(self, name: str, beside: str) -> None:
+        if beside != name and beside in pure.unaware(self.sets[name], NAMES, self.acks[name]):
+            before = pure.declaration(self.sets[name]).get(LAN, ())
+            self.sets[name] = pure.retreated(self.sets[name], {LAN: beside}, self.at(name))
+            own = self.sets[name].own.get(LAN)
+            if own is not None and own.wire not in before:  # two understand each other again; a third one is told next
+                self.excused |= {(name, other) for other in NAMES if other not in (name, beside)}
 
     @rule(name=st.sampled_from(NAMES))
     def restart(self, name: str) -> None:

@@ -37,6 +37,11 @@ SETTLE_S = 3.0
 AWAY_S = 30.0
 """A peer that was not heard for so long is not waited for: longer than a restart, or a new connection, takes."""
 
+HEARD_S = 10.0
+"""How long ago an advert was that a report tells of, to count as of now: reports come each 5 s."""
+ON_SEGMENT_S = 600.0
+"""For so long a peer whose adverts came in is not taken for away: as BACKUP it is silent, and listens."""
+
 VIPS_MOST = 256
 SETS_MOST = 2 + pure.RETIRED_MOST
 ADDRESSES_MOST = 64
@@ -98,6 +103,9 @@ class Declaring:
         self._acks: dict[str, _Ack] = {}
         self._why: dict[str, str] = {}
         self._failed_at: dict[str, float] = {}
+        self._on_segment_at: dict[str, float] = {}
+        self._forced = ""
+        """The declaration that an operator put on the wire without waiting: it stays there."""
         self._turn = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="carp-sets", daemon=True)
@@ -132,12 +140,36 @@ class Declaring:
                 carp.change_sets(lambda now, at: pure.aged(now, peers, at))
             heard = self._heard()
             self._learn(heard)
+            self._listen()
             for name in pure.unaware(carp.wire_sets, peers, self._acknowledged()):
                 if not self._stopping.is_set() and self._is_due(name, heard.get(name, Heard()), hurry):
                     self._declare(name)
             if pure.pending(carp.wire_sets) and not self._awaited():
                 log.info("the new sets of %s go on the wire", together(pure.pending(carp.wire_sets)))
                 carp.change_sets(pure.committed)
+
+    def _listen(self) -> None:
+        """Who is on the segment is not away, whatever became of its SSH; nor is what it drops left on the wire."""
+        report, now = self._carp.reading.now, self._clock.monotonic()
+        if report is None or now - self._began_at < HEARD_S:
+            return  # what the peers accept is not known again yet
+        sets = self._carp.wire_sets
+        lacking = pure.unaware(sets, tuple(self._peers()), self._acknowledged())
+        contested: dict[str, str] = {}
+        for vip in report.vips:
+            if vip.state == "MASTER" and vip.contested_by in lacking and 0 <= vip.contested_age_s <= HEARD_S:
+                self._on_segment_at[vip.contested_by] = now
+                contested[f"{vip.vhid}@{vip.interface}"] = vip.contested_by
+            elif vip.state == "BACKUP" and vip.master_peer in lacking and 0 <= vip.heard_age_s <= HEARD_S:
+                self._on_segment_at[vip.master_peer] = now
+        if contested and self._forced != pure.digest(sets):
+            self._carp.change_sets(lambda known, at: pure.retreated(known, contested, at))
+            if self._carp.wire_sets != sets:
+                log.warning(
+                    "%s cannot be told, and drops what this node sends: %s signs with the set from before again",
+                    together(dict.fromkeys(contested.values())),
+                    together(contested),
+                )
 
     def _acknowledged(self) -> dict[str, str]:
         return {name: ack.digest for name, ack in self._acks.items()}
@@ -179,11 +211,13 @@ class Declaring:
         """The peers that a new set waits for, and why each has not accepted it; empty for one that was not asked."""
         peers, heard = tuple(self._peers()), self._heard()
         lacking = pure.unaware(self._carp.wire_sets, peers, self._acknowledged())
-        return {name: self._why.get(name, "") for name in lacking if not self._is_away(heard.get(name, Heard()))}
+        return {name: self._why.get(name, "") for name in lacking if not self._is_away(name, heard.get(name, Heard()))}
 
-    def _is_away(self, heard: Heard) -> bool:
-        last_at = max(self._began_at, heard.at or 0.0)
-        return self._clock.monotonic() - last_at >= self.away_s
+    def _is_away(self, name: str, heard: Heard) -> bool:
+        now, on_segment_at = self._clock.monotonic(), self._on_segment_at.get(name)
+        if on_segment_at is not None and now - on_segment_at < ON_SEGMENT_S:
+            return False
+        return now - max(self._began_at, heard.at or 0.0) >= self.away_s
 
     def troubles(self) -> tuple[str, ...]:
         """What waits, for whom and since when."""
@@ -216,6 +250,7 @@ class Declaring:
                 )
                 remedy = "it takes effect by itself then; `syncsrv vip commit --now` does not wait"
                 return VipReply(False, f"the new set of {together(keys)} waits: {why}", remedy)
+            self._forced = pure.digest(self._carp.wire_sets)
             self._carp.change_sets(pure.committed)
         failed = self._carp.settled(SETTLE_S)
         if failed:

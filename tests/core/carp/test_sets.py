@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from syncsrv.carp import sets as pure
 from syncsrv.carp.auth import Keyring
 from syncsrv.carp.packet import Advert
 from syncsrv.carp.sets import GRACE_S, Moment
@@ -29,7 +30,7 @@ from syncsrv.failover.messages import Apply, Report
 from syncsrv.failover.served import served, vip_set
 from syncsrv.failover.settings import SetSettings, Settings
 from tests.core.carp.carpkit import LAN, PASSWORD, VIPS, WAN, order, process, two_nodes
-from tests.core.carp.fakecarp import FakeCarp
+from tests.core.carp.fakecarp import FakeCarp, master
 from tests.core.corekit import Node, Pair
 from tests.support.wait import until
 
@@ -137,7 +138,7 @@ def test_at_first_each_knows_what_the_other_may_send(group: Group) -> None:
 
 
 def mine_digest(group: Group, name: str) -> str:
-    return files.pure.digest(group.node(name).core.carp.wire_sets)
+    return pure.digest(group.node(name).core.carp.wire_sets)
 
 
 MORE = ("[192.0.2.10/24, ", "[192.0.2.10/24, 192.0.2.11/24, ")
@@ -215,6 +216,47 @@ def test_a_peer_that_is_away_is_waited_for_a_while_and_told_when_it_is_back(grou
     group.look("fw1")
     group.settings["fw2"] = group.node("fw2").core.carp.settings  # it was told before its process carp began
     group.check("its return")
+
+
+def test_a_peer_that_was_taken_for_away_and_is_on_the_segment_gets_back_what_it_understands(group: Group) -> None:
+    one = group.node("fw1")
+    group.pair.away.add("fw2")
+    one.links.hang_up("fw2")
+    one.core.declaring.away_s = 0.0
+    group.edit("fw1", *MORE)
+    group.look("fw1")
+    assert group.addresses("fw1") == ("192.0.2.10", "192.0.2.11", "2001:db8::10")
+    assert group.broken == ["after an order to fw1 fw2 drops what fw1 sends"]
+    group.broken.clear()
+    one.core.declaring._began_at -= 60
+    heard = master(one.core.carp.settings, contested_by="fw2", contested_age_s=0.5)
+    group.carps["fw1"].says(vips=(heard,))
+    until(lambda: one.core.carp.vips()[0].contested_by == "fw2", what="the report")
+    group.look("fw1")
+    assert group.addresses("fw1") == ("192.0.2.10", "2001:db8::10")
+    group.carps["fw1"].says(vips=(replace(heard, contested_by="", contested_age_s=-1.0),))
+    until(lambda: one.core.carp.vips()[0].contested_by == "", what="the report")
+    group.look("fw1")
+    assert group.addresses("fw1") == ("192.0.2.10", "2001:db8::10"), "it listens still, though it is silent"
+    assert "accepted by fw2: cannot reach fw2" in group.troubles("fw1")
+    group.pair.away.clear()
+    group.look("fw1")
+    assert group.addresses("fw1") == ("192.0.2.10", "192.0.2.11", "2001:db8::10")
+    group.check("the end")
+    assert group.broken == []
+
+
+def test_what_somebody_ordered_without_waiting_stays(group: Group) -> None:
+    one = group.node("fw1")
+    group.carps["fw2"].refuses = "no memory"
+    group.edit("fw1", *MORE)
+    assert order(one, "commit", now=True).done
+    one.core.declaring._began_at -= 60
+    group.carps["fw1"].says(vips=(master(one.core.carp.settings, contested_by="fw2", contested_age_s=0.5),))
+    until(lambda: one.core.carp.vips()[0].contested_by == "fw2", what="the report")
+    group.look("fw1")
+    assert group.addresses("fw1") == ("192.0.2.10", "192.0.2.11", "2001:db8::10")
+    group.broken.clear()
 
 
 def test_a_peer_that_cannot_accept_is_waited_for_and_said_and_commit_now_does_not_wait(group: Group) -> None:

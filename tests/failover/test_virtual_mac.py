@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from syncsrv.failover import rtmessages as rt
+from syncsrv.failover.intent import Intent
 from syncsrv.failover.netlink import NLM_F_CREATE, NLM_F_EXCL
 from tests.failover.carpkit import QUICK, CarpNode, carp_nodes, serve
 from tests.support.carpcap import Tap
@@ -155,12 +156,28 @@ def test_a_stopped_node_does_not_take_it_back(net: Lab, pair: tuple[CarpNode, Ca
     until(lambda: net.holders() == {"b"}, deadline_s=12, what="the kernel to remove what a had")
 
 
-def test_the_guardian_switches_it_off(pair: tuple[CarpNode, CarpNode]) -> None:
-    a, b = serve(pair)
-    a.signal(signal.SIGKILL, a.agent_pid)
-    until(lambda: "its guardian has" in a.text(), what="the guardian")
-    assert "removed 10.99.0.100/24 from vh1-eth0" in a.text()
-    b.await_state("MASTER")
+def left_groups(tap: Tap) -> list[bytes]:
+    """Reports from the group's MAC that somebody left a multicast group (RFC 3810: CHANGE_TO_INCLUDE_MODE)."""
+    reports = [one.frame for one in tap.packets() if one.source_mac == MAC and one.frame[12:14] == b"\x86\xdd"]
+    return [one for one in reports if one[54:55] == b"\x3a" and one[62] == 143 and one[70] == 3]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_who_serves_no_longer_leads_switches_nowhere(net: Lab, short_tmp: Path, *, killed: bool) -> None:
+    """It is switched off first: its addresses would go with a report from the group's MAC, and take the way along."""
+    with carp_nodes(net, short_tmp, vips=(VIRTUAL,), preempt="never") as pair, Tap(net.client) as tap:
+        a, b = serve(pair)
+        if killed:
+            a.signal(signal.SIGKILL, a.agent_pid)
+            until(lambda: "its guardian has" in a.text(), what="the guardian")
+            assert "removed 10.99.0.100/24 from vh1-eth0" in a.text()
+        else:
+            a.apply(intent=Intent(maintenance=True))
+        b.await_state("MASTER")
+        until(lambda: net.holders() == {"b"}, what="b alone")
+        assert device(a) == (MAC, False)
+        b.await_report(lambda report: report.vips[0].counters["sent"] > 12, what="a second to pass")
+        assert not left_groups(tap)
 
 
 def test_in_a_network_of_its_own_it_brings_the_routes(net: Lab, short_tmp: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -42,8 +43,9 @@ _PYTHON = (sys.executable, "-Es", "-m")
 
 
 @click.command()
+@click.option("--carp-through", default="[]", hidden=True, help="JSON list of words that the argv of carp follows.")
 @pass_settings
-def command(settings: Settings) -> int:
+def command(settings: Settings, carp_through: str) -> int:
     """Start and supervise all processes of this node.
 
     Stays in the foreground and logs to standard error. SIGTERM ends all; SIGHUP reads the three files again, and
@@ -53,7 +55,7 @@ def command(settings: Settings) -> int:
 
     node = load(settings.config).node
     with only_one("serve", node.state_dir / "serve.lock"):
-        return _Serve(settings.config, node.run_dir, node.state_dir).run()
+        return _Serve(settings.config, node.run_dir, node.state_dir, json.loads(carp_through)).run()
 
 
 class _Process:
@@ -88,7 +90,7 @@ class _Process:
 
 
 class _Serve:
-    def __init__(self, directory: Path, run_dir: Path, state_dir: Path) -> None:
+    def __init__(self, directory: Path, run_dir: Path, state_dir: Path, carp_through: list[str]) -> None:
         self._directory = directory
         self._run_dir = run_dir
         self._state_dir = state_dir
@@ -102,6 +104,7 @@ class _Serve:
         self._web = _Process("web", self._start_web)
         self._all = (self._core, self._door, self._web)
         self._carp = _Process("carp", self._start_carp)
+        self._carp_through = carp_through
         self._carp_told = ""
         self._links: socket.socket | None = None
         self._wanted = 0
@@ -196,7 +199,7 @@ class _Serve:
     def _start_carp(self) -> subprocess.Popen[bytes]:
         """It hands its addresses over and ends when its standard input does."""
         argv = [*_PYTHON, "syncsrv.failover.guardian", "--state-dir", str(self._state_dir), "--life-fd", "0", "carp"]
-        return subprocess.Popen(argv, stdin=self._life)
+        return subprocess.Popen([*self._carp_through, *argv], stdin=self._life)
 
     def _start_door(self) -> subprocess.Popen[bytes]:
         """The door gets its connection to core ready-made: it may not be able to reach the socket itself."""

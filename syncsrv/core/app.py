@@ -37,7 +37,7 @@ from syncsrv.core.backup import applied_again, applied_by
 from syncsrv.core.carp.carp import Carp
 from syncsrv.core.carp.declare import Declaring, through
 from syncsrv.core.carp.duties import Duties
-from syncsrv.core.carp.serving import unproven
+from syncsrv.core.carp.serving import changing, unproven
 from syncsrv.core.carp.split import Split
 from syncsrv.core.carp.standing import serves
 from syncsrv.core.devices import Devices, page_secret
@@ -148,6 +148,7 @@ class App:
             take_effect=self._take_effect,
             remember=self._remember,
             remember_again=self._remember_again,
+            changing=lambda: changing(self.core),
             unproven=lambda on: unproven(self.core, on),
         )
         carp = Carp(lambda: self._live.config, clock)

@@ -106,7 +106,7 @@ def _wait_for_ctrl_c() -> None:
 def _opening(site: Site) -> list[str]:
     return [
         "syncsrv demo: two whole nodes on this machine, driven by the real command line",
-        f"All of it is below {site.directory}; no root, no network but 127.0.0.1; nothing else is touched.",
+        f"All of it is below {site.directory}; no root, no network but 127.0.0.1 and its own; nothing else is touched.",
     ]
 
 

@@ -50,6 +50,13 @@ def expect(holds: bool, why: str, wanted: str, seen: str) -> None:
         raise NotSoError(why, wanted, seen)
 
 
+HOLDER_S = 20.0
+"""For a node to become MASTER: its master-down time, and the polls that tell of it."""
+
+ANSWERS = 20
+"""Of the client, before and after something is done to the network: so many that it is served for certain."""
+
+
 @dataclass(slots=True)
 class Scene:
     """The nodes, and what earlier steps left for later ones.
@@ -161,3 +168,30 @@ class Scene:
         well = wait_for(lambda: node.portal_state().get("sha256") == sha256, RELOAD_S, self.clock)
         seen = str(node.portal_state().get("sha256", "no answer"))
         expect(well, f"the portal of {node.name} serves another configuration", sha256, seen)
+
+    def vip(self, node: Node) -> Mapping[str, Any]:
+        """The one VIP as a node tells of it; empty where it tells nothing."""
+        vips = node.ask("status").data.get("vips", [])
+        return vips[0] if vips else {"state": "none", "reason": ""}
+
+    def expect_holder(self, node: Node) -> float:
+        """The node is MASTER, soon, and the other one is not; after how many seconds."""
+        other = self.backup if node is self.master else self.master
+        began_at = self.clock.monotonic()
+        seen: list[str] = []
+
+        def well() -> bool:
+            seen[:] = [str(self.vip(one)["state"]) for one in (node, other)]
+            return seen[0] == "MASTER" and seen[1] != "MASTER"
+
+        held = wait_for(well, HOLDER_S, self.clock)
+        found = f"{node.name} {seen[0]}, {other.name} {seen[1]}\n{self.vip(node)['reason']}"
+        expect(held, "another node holds the virtual address", f"{node.name} is MASTER, {other.name} not", found)
+        return self.clock.monotonic() - began_at
+
+    def await_answers(self) -> None:
+        """The client is served."""
+        network = self.site.network
+        before = network.answers()
+        held = wait_for(lambda: network.answers() >= before + ANSWERS, HOLDER_S, self.clock)
+        expect(held, "the client gets no answer from the virtual address", "answers", "none")

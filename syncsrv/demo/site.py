@@ -23,6 +23,8 @@ from typing import Any
 from syncsrv import process
 from syncsrv.clock import Clock
 from syncsrv.config.yamledit import set_value
+from syncsrv.demo import network
+from syncsrv.demo.network import DEVICE, VIP
 from syncsrv.demo.programs import ENVIRONMENT, Daemon, alive_below_us, kill
 from syncsrv.demo.sample import demo_cluster, lay_out
 from syncsrv.demo.visit import Visit
@@ -179,6 +181,7 @@ class Site:
         self.master = Node(MASTER, "master", self.directory / MASTER, next(ports), next(ports), next(ports))
         self.backup = Node(BACKUP, "backup", self.directory / BACKUP, next(ports), next(ports), next(ports))
         self.nodes = (self.master, self.backup)
+        self.network = network.make([node.name for node in self.nodes], self.directory / "segment", clock)
 
     def close(self) -> None:
         """End every process and remove the directory, unless it is to be kept. May be called again."""
@@ -188,6 +191,7 @@ class Site:
                 daemon.ask_to_stop()
             for daemon in daemons:
                 daemon.close()
+            self.network.close()
             # Ctrl-C can fall between the start of a process and the moment when we hold it.
             kill("what the demo started", lambda: alive_below_us(self._not_ours), self._clock)
         finally:
@@ -215,7 +219,7 @@ class Site:
         node.password = _told(node.ask(*words), "password")
 
     def configure(self) -> None:
-        """Introduce the nodes to each other, tell them of supervisord, and give the master its areas."""
+        """Introduce the nodes to each other, tell them of supervisord, and give the master its areas and the VIP."""
         keys = {node.name: _told(node.ask("key"), "key") for node in self.nodes}
         for node, other in ((self.master, self.backup), (self.backup, self.master)):
             path = node.config / "node.yaml"
@@ -223,8 +227,12 @@ class Site:
             peer = {"address": f"127.0.0.1:{other.ssh}", "key": keys[other.name]}
             text = set_value(text, ("peers",), {other.name: peer})
             text = set_value(text, ("managers",), {"supervisor": {"socket": str(node.supervisor_socket)}})
+            text = set_value(text, ("interfaces",), {"lan": DEVICE})
+            text = set_value(text, ("carp",), {"advskew": 0 if node is self.master else 100})
             path.write_text(text)
-        (self.master.config / "cluster.yaml").write_text(demo_cluster(self._ports, sys.executable, self._source))
+        cluster = demo_cluster(self._ports, sys.executable, self._source)
+        cluster += f"\nvips:\n  - {{vhid: 1, interface: lan, addresses: [{VIP}], password: demo}}\n"
+        (self.master.config / "cluster.yaml").write_text(cluster)
 
     def allowed_signers(self) -> Path:
         """A file for stock Git with the public key of each node."""
@@ -241,8 +249,9 @@ class Site:
         self._start(node, "supervisord", argv)
 
     def start(self, node: Node) -> None:
-        """Start syncsrv itself."""
-        self._start(node, "serve", node.command("serve"))
+        """Start syncsrv itself; its carp process lives in the node's own network."""
+        through = json.dumps(self.network.through(node.name))
+        self._start(node, "serve", node.command("serve", "--carp-through", through))
 
     def ended(self) -> str:
         """Which daemons ended by themselves, and how; empty where all run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import http.client
 import re
 import ssl
@@ -80,7 +81,7 @@ class Visit:
         found = _HEADING.search(text)
         if status != http.HTTPStatus.OK or found is None:
             raise PageAwayError(self.url + path, f"it answered {status}")
-        return " ".join(_TAG.sub("", found[1]).split())
+        return " ".join(html.unescape(_TAG.sub("", found[1])).split())
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and text of a page; no redirection is followed.

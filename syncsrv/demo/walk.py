@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 from syncsrv import process
+from syncsrv.demo.network import VIP
 from syncsrv.demo.programs import ENVIRONMENT, wait_for
 from syncsrv.demo.scene import NotSoError, Scene, expect
 from syncsrv.demo.site import ADMIN, COMMAND_S, LEFTOVER, PORTAL_FILE, Node
@@ -187,6 +188,46 @@ def _page(scene: Scene) -> None:
     scene.show.say("nobody reads it without a password; a wrong one is refused")
 
 
+def _failover(scene: Scene) -> None:
+    """A cable is pulled, and nobody does anything."""
+    network = scene.site.network
+    if network.note:
+        scene.show.say(network.note)
+    scene.expect_holder(scene.master)
+    network.watch()
+    scene.show.say(f"fw1 is MASTER of {VIP}, fw2 is BACKUP; a client asks the address every 5 ms")
+    scene.await_answers()
+    network.unplug("fw1")
+    scene.show.say("fw1's cable is pulled")
+    took_s = scene.expect_holder(scene.backup)
+    scene.await_answers()
+    gap = network.gap()
+    why = scene.vip(scene.backup)["reason"]
+    scene.show.say(
+        f"fw2 is MASTER after {took_s:.1f} s: {why}\nthe client was without an answer for {gap.longest_ms} ms"
+    )
+    expect(scene.vip(scene.master)["state"] == "INIT", "fw1 does not see it", "INIT", str(scene.vip(scene.master)))
+    scene.show.say(f"fw1 knows it too: {scene.vip(scene.master)['reason']}; its role is master all the same")
+    network.plug("fw1")
+    scene.expect_holder(scene.master)
+    scene.show.say(f"the cable is back: {scene.vip(scene.master)['reason']}; fw1 is MASTER again")
+
+
+def _switchover(scene: Scene) -> None:
+    """Planned: no answer is lost but those on their way."""
+    network = scene.site.network
+    network.watch()
+    scene.await_answers()
+    answer = scene.type(scene.master, "vip", "switchover")
+    scene.await_answers()
+    gap = network.gap()
+    scene.expect_holder(scene.backup)
+    scene.show.say(f"{answer.data['text']}\nthe longest time without an answer was {gap.longest_ms} ms")
+    answer = scene.type(scene.master, "vip", "switchover")
+    scene.expect_holder(scene.master)
+    scene.show.say(str(answer.data["text"]))
+
+
 def _git(scene: Scene) -> None:
     if shutil.which("git", path=ENVIRONMENT["PATH"]) is None:
         scene.show.say("left out: git is not installed")
@@ -244,6 +285,8 @@ STEPS: tuple[Step, ...] = (
     Step("A second synchronization has nothing to do", _again),
     Step("A broken edit on fw1: the portal's own check on fw2 refuses it", _broken),
     Step("Roll back on fw1", _rollback),
+    Step("fw1's cable is pulled: fw2 serves the virtual address, without anybody's help", _failover),
+    Step("Switch over to fw2 and back, by hand", _switchover),
     Step("The page of each node says the same", _page),
     Step("Stock Git agrees", _git),
 )

@@ -162,6 +162,37 @@ def test_a_peer_that_was_away_during_the_change_comes_back_as_backup(short_tmp: 
         assert found.refused("fw2") == 0
 
 
+def test_a_peer_without_ssh_that_is_alive_on_the_segment_is_not_left_behind(two: Watched) -> None:
+    declaring = two.node("fw1").core.declaring
+    two.pair.away.update(two.pair.nodes)
+    for name, node in two.pair.nodes.items():
+        node.links.hang_up("fw2" if name == "fw1" else "fw1")
+    declaring._began_at -= 60  # it has run for a minute, and not heard fw2 for longer than it waits
+    declaring.away_s = 0.0
+    two.rotate("fw1", "battery staple")
+    declaring.look()
+    assert two.wire("fw1").password == "battery staple"
+    until(lambda: set(two.states().values()) == {"MASTER"}, 10, "two MASTERs")
+
+    def ended() -> bool:
+        declaring.look()
+        return two.states() == {"fw1": "MASTER", "fw2": "BACKUP"}
+
+    until(ended, 15, "the old password to be back")
+    assert two.wire("fw1").password != "battery staple"
+    before = two.transitions()
+    two.adverts(10)
+    declaring.look()
+    assert two.transitions() == before
+    assert "accepted by fw2" in "\n".join(two.node("fw1").core.carp.info().troubles)
+    two.pair.away.clear()
+    two.look()
+    two.look()
+    assert two.wire("fw1").password == "battery staple", "fw2 could be told"
+    two.adverts(5)
+    assert two.transitions() == before
+
+
 def test_one_that_is_deaf_steps_down_by_what_the_other_says_over_ssh_and_stays(two: Watched) -> None:
     fw2 = two.lab["fw2"]
     fw2.run("nft", "add table inet deaf")

@@ -222,9 +222,9 @@ class App:
         """End the doors, then the jobs (their next step stops), then the rest."""
         core = self.core
         core.stopping.set()
+        self._ssh.end_waiting()
         core.declaring.stop()
         self._split.stop()
-        self._ssh.end_waiting()
         for job in core.jobs.running():
             self._guarded(partial(core.jobs.abort, job.id, "the end of core"))
         self._duties.stop()

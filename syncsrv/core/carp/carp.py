@@ -125,7 +125,7 @@ class Carp:
                 self._unwritten = f"failover goes on with the earlier configuration: {error}"
                 log.error("%s", self._unwritten)
                 return
-            if written or not settings.vips:  # nobody listens to a process that should end
+            if written or self._refused or not settings.vips:  # nobody listens to a process that should end
                 self._tell(Apply(settings=settings))
         self._link.look()
 

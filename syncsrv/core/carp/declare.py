@@ -103,6 +103,7 @@ class Declaring:
         self._acks: dict[str, _Ack] = {}
         self._why: dict[str, str] = {}
         self._failed_at: dict[str, float] = {}
+        self._put_again_at = 0.0
         self._on_segment_at: dict[str, float] = {}
         self._forced = ""
         """The declaration that an operator put on the wire without waiting: it stays there."""
@@ -138,6 +139,9 @@ class Declaring:
             carp, peers = self._carp, tuple(self._peers())
             if not carp.settled():
                 carp.change_sets(lambda now, at: pure.aged(now, peers, at))
+            elif hurry or self._clock.monotonic() >= self._put_again_at:
+                self._put_again_at = self._clock.monotonic() + RETRY_S
+                carp.put_in_force()  # the disk was full, or the process carp refused: peers wait for it
             heard = self._heard()
             self._learn(heard)
             self._listen()

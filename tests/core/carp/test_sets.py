@@ -277,7 +277,10 @@ def test_a_peer_that_cannot_accept_is_waited_for_and_said_and_commit_now_does_no
     assert group.broken, "which is what was said of it"
     group.broken.clear()
     group.carps["fw2"].refuses = ""
-    group.node("fw2").core.carp.put_in_force()
+    group.node("fw2").core.declaring.look(hurry=True)
+    assert agrees(group.settings["fw1"], group.settings["fw2"])
+    group.look("fw1")
+    assert group.facts("fw2").accepts["fw1"] == mine_digest(group, "fw1")
     reply = order(group.node("fw1"), "commit")
     assert "nothing is pending" in reply.text
 
@@ -329,7 +332,7 @@ def test_what_cannot_be_written_is_not_acknowledged(group: Group) -> None:
     assert group.addresses("fw1") == ("192.0.2.10", "2001:db8::10")
     os.unlink(node.state / "carp")
     os.rename(node.state / "moved", node.state / "carp")
-    node.core.carp.put_in_force()
+    node.core.declaring.look(hurry=True)
     reply = order(group.node("fw1"), "commit")
     assert reply.done
     assert group.addresses("fw1") == ("192.0.2.10", "192.0.2.11", "2001:db8::10")

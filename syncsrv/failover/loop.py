@@ -9,10 +9,20 @@ from __future__ import annotations
 import contextlib
 import enum
 import select
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from syncsrv.failover.timer import Timer
+
+
+BUSY_S = 0.05
+"""Of work without a pause, before one is made. The kernel ends a real-time process that never waits (see realtime),
+and a flood of packets, which anybody on the segment can send, is always ready: it would end every node's agent.
+"""
+
+PAUSE_S = 0.005
+"""What is left to the other processes of the machine then; no timer here matters by so little."""
 
 
 class Rank(enum.IntEnum):
@@ -65,12 +75,19 @@ class Loop:
 
     def run(self) -> None:
         """Until ``end``."""
+        waited_at = time.monotonic()
         while True:
             next_at = self._due()
             if self._over:
                 return
             self._timer.arm(next_at)
-            ready = self._epoll.poll()
+            ready = self._epoll.poll(0)
+            if not ready:
+                ready = self._epoll.poll()
+                waited_at = time.monotonic()
+            elif time.monotonic() - waited_at >= BUSY_S:
+                select.select([], [], [], PAUSE_S)
+                waited_at = time.monotonic()
             self._woke()
             self._serve(ready)
 

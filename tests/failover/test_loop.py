@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from syncsrv.failover.loop import Loop, Rank
+from syncsrv.failover.loop import BUSY_S, Loop, Rank
 
 
 @contextmanager
@@ -76,3 +77,22 @@ def test_what_one_callback_closes_is_not_served_any_more() -> None:
         turns.loop.forget(second)  # which it has been already
         turns.loop.close()
     assert turns.happened == ["due", "woke", "due"]
+
+
+def test_it_pauses_while_something_is_always_ready_or_the_kernel_would_end_a_real_time_process() -> None:
+    ends_at = time.monotonic() + 4 * BUSY_S
+
+    def due() -> float | None:
+        if time.monotonic() >= ends_at:
+            loop.end()
+        return None
+
+    loop = Loop(lambda: None, due)
+    with pipe() as (reading, writing):
+        os.write(writing, b"x")
+        loop.watch(reading, Rank.PACKET, lambda _: None)
+        before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+        loop.run()
+        waits = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before
+        loop.close()
+    assert waits >= 2

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from syncsrv.failover.timer import Timer
 
-
 BUSY_S = 0.05
 """Of work without a pause, before one is made. The kernel ends a real-time process that never waits (see realtime),
 and a flood of packets, which anybody on the segment can send, is always ready: it would end every node's agent.

@@ -32,7 +32,7 @@ QUICK = VipSettings(
 )
 """Adverts each advskew/256 s."""
 
-SKEWS = {"a": 10, "b": 20}
+SKEWS = {"a": 10, "b": 20, "c": 30}
 
 
 def settings_of(lab: Lab, name: str, run_dir: Path, **changes: Any) -> Settings:

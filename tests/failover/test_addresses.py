@@ -320,6 +320,15 @@ def test_link_follows_cable_and_switch(lab: Lab, addresses: KernelAddresses) -> 
     assert addresses.link("eth0") == "eth0 is switched off"
 
 
+def test_on_a_macvlan_the_routes_of_the_device_below_are_enough() -> None:
+    plan = decide([VIP4, VIP6, FAR4], [], (), [OWN4, OWN6])
+    assert plan == Plan(add=(Step(VIP4, False), Step(VIP6, False), Step(FAR4, True)))
+    there = [ours("192.0.2.10/24", IFA_F_NOPREFIXROUTE), ours(str(FAR4))]
+    assert decide([VIP4, FAR4], there, (), [OWN4]) == Plan(renew=(Step(VIP4, False), Step(FAR4, True)))
+    assert decide([VIP4], [ours("192.0.2.10/24")], (), [OWN4]) == Plan(again=(Step(VIP4, False),))
+    assert decide([VIP4], there[:1], (), []) == Plan(again=(Step(VIP4, True),))
+
+
 @needs_lab
 def test_a_device_with_the_groups_mac_can_be_made_and_removed(lab: Lab, addresses: KernelAddresses) -> None:
     mac = bytes.fromhex("00005e00012a")

@@ -115,6 +115,20 @@ def test_the_packet_on_the_cable_is_a_carp_packet(a: RawWire, capture: socket.so
     assert six[54:] == data
 
 
+def test_from_another_mac_it_is_the_same_packet(lab: Lab, capture: socket.socket, a: RawWire, b: RawWire) -> None:
+    mac = bytes.fromhex("00005e00012a")
+    captured(capture)
+    a.send(DATA, [A4, A6], ())
+    with lab.entered("a"):  # where its socket for frames is made
+        a.send(DATA, [A4, A6], (), mac)
+    plain4, four, plain6, six = carp_only(captured(capture))
+    assert (four[6:12], six[6:12]) == (mac, mac)
+    assert (four[:6], four[12:]) == (plain4[:6], plain4[12:])
+    assert (six[:6], six[12:15], six[18:]) == (plain6[:6], plain6[12:15], plain6[18:])
+    assert six[15] == 0 == plain6[15] & 0xF0  # the rest is the flow label
+    assert b.receive() == [Frame(DATA, A4, 255), Frame(DATA, A4, 255), Frame(DATA, A6, 255), Frame(DATA, A6, 255)]
+
+
 def test_unicast_goes_to_its_receivers_only(lab: Lab, a: RawWire, b: RawWire) -> None:
     near = next(ip_address(one) for one in local_addresses(lab, "b"))
     a.send(DATA, [A4, ip_address(local_addresses(lab, "a")[0]), A6], [B4, B6, near])

@@ -12,7 +12,7 @@ import pytest
 from syncsrv.config.load import load
 from syncsrv.core.carp.configure import settings_of
 from syncsrv.failover import settings as files
-from tests.failover.carpkit import QUICK, SKEWS, CarpNode, carp_nodes, serve
+from tests.failover.carpkit import QUICK, CarpNode, carp_nodes, serve
 from tests.support.carpcap import Tap, carp_frame, signed
 from tests.support.lab import DEVICE, VIP, VIP6, Lab, command, lab
 from tests.support.netns import Lab as Spaces
@@ -80,11 +80,10 @@ def test_there_a_group_by_multicast_has_two_masters(net: Lab, short_tmp: Path) -
 
 
 def test_only_who_is_named_is_listened_to_and_hears_anything(
-    net: Lab, pair: tuple[CarpNode, CarpNode], short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+    net: Lab, pair: tuple[CarpNode, CarpNode], short_tmp: Path
 ) -> None:
     a, b = serve(pair)
-    monkeypatch.setitem(SKEWS, "c", 1)
-    stranger = CarpNode(net, "c", short_tmp, vips=(replace(QUICK, unicast=named(net, "a", "b", "c")),))
+    stranger = CarpNode(net, "c", short_tmp, advskew=1, vips=(replace(QUICK, unicast=named(net, "a", "b", "c")),))
     try:
         stranger.start().await_state("MASTER")  # better than both, with the same password, and deaf
         for node in (a, b):

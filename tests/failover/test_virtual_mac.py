@@ -255,6 +255,19 @@ def test_a_device_that_cannot_carry_it_says_so_and_nothing_is_served(net: Lab, p
     assert device(a) == ("02:00:00:00:00:77", False)  # and is left alone
 
 
+def test_a_member_of_a_bridge_cannot_carry_it(net: Lab, pair: tuple[CarpNode, CarpNode]) -> None:
+    a, _ = pair
+    net["a"].ip("link add br9 type bridge")
+    net["a"].ip(f"link set {DEVICE} master br9")
+    a.start()
+    vip = a.await_report(lambda report: "cannot make" in report.vips[0].reason).vips[0]
+    assert (vip.state, "name the bridge or the bond" in vip.reason) == ("INIT", True)
+    net["a"].ip(f"link set {DEVICE} nomaster")
+    a.signal(signal.SIGTERM)  # it tries again after half a minute; a new one does at once
+    a.wait()
+    a.start().await_state("MASTER")
+
+
 def test_one_that_cannot_be_switched_on_gives_way(net: Lab, pair: tuple[CarpNode, CarpNode]) -> None:
     """The kernel says only then that another device on this host has the MAC: VRRP with the same id, say."""
     a, b = pair

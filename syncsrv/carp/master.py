@@ -59,6 +59,10 @@ def heard(vhid: Vhid, what: Hear, around: Around) -> Step:
         backup = replace(backup, distrust_until_at=around.now + timing.DISTRUST_S)
         text = f"the farewell of {speaker.name} was not its own: no farewell counts for {timing.DISTRUST_S:.0f} s"
         effects = (*effects, Note(vhid.key, text))
+    if not tied:
+        # The better one may not know that there was another: a segment that was cut is whole again, and neighbours
+        # still have this node's MAC. This last advert, a worse one, makes it say again where the addresses are.
+        effects = (advertise(vhid, around), *effects)
     jitter_s = around.jitter_s * 2**backup.ties if tied else 0.0
     return armed(backup, around, backup.master_down_s + jitter_s), effects
 

@@ -197,7 +197,7 @@ def test_a_farewell_that_is_refuted_makes_the_next_ones_count_for_nothing() -> N
     found = fsm.advance(found, bye(), at(101.0, preempt=Preempt.NEVER))[0]
     better = replace(found, settings=VhidSettings(KEY, 1, 200))
     found, effects = fsm.advance(better, hear(100), at(101.001))
-    assert [type(effect) for effect in effects] == [Release, Changed, Note]
+    assert [type(effect) for effect in effects] == [Advertise, Release, Changed, Note]
     assert fsm.advance(found, bye(), at(110.9))[0].pending == ""
     assert fsm.advance(found, bye(), at(111.1))[0].pending != ""
 
@@ -221,8 +221,17 @@ def test_two_masters(ours: int, heard: Hear, node: str, stays: bool) -> None:
         assert effects == (Advertise(KEY, 1, ours), Announce(KEY))
         assert found.advert_at == 100.5 + found.interval_s
     else:
-        assert [type(effect) for effect in effects] == [Release, Changed]
+        parting = [] if heard.own_peer is None else [Advertise]
+        assert [type(effect) for effect in effects] == [*parting, Release, Changed]
         assert found.down_at == 100.5 + found.master_down_s + (0.004 if heard.own_peer is None else 0)
+
+
+def test_the_better_of_two_masters_announces_again_also_where_the_other_one_heard_it_first() -> None:
+    """A segment was cut, and is whole again: neighbours learned the other one's MAC meanwhile."""
+    parting = fsm.advance(master(100), hear(0), at(100.5))[1][0]
+    assert parting == Advertise(KEY, 1, 100)
+    effects = fsm.advance(master(0), hear(100, peer="fw2"), at(100.5, node="fw1"))[1]
+    assert effects == (Advertise(KEY, 1, 0), Announce(KEY))
 
 
 def test_the_answer_to_worse_adverts_is_limited() -> None:

@@ -69,7 +69,11 @@ def run(jobs: list[Job], n: int, at_once: int, seed: int) -> list[Outcome]:
             print(f"{name_of(job)}: no figure: {error}", file=sys.stderr, flush=True)
             return
         found.append(outcome)
-        print(f"{name_of(job)}: {outcome.outage_s * 1000:.1f} ms", file=sys.stderr, flush=True)
+        print(
+            f"{name_of(job)}: {outcome.outage_s * 1000:.1f} ms, the client stood {outcome.stall_s * 1000:.1f} ms",
+            file=sys.stderr,
+            flush=True,
+        )
 
     with ThreadPoolExecutor(at_once) as pool:
         running = [pool.submit(once, job, number) for number in range(n) for job in jobs]

@@ -28,6 +28,7 @@ class Outcome:
     Attributes:
         outage_s: the longest time without an answer, from the event on.
         before_s: the same before the event: what the measuring itself costs.
+        stall_s: the longest time from the event on in which the client itself did not ask.
         two_s: how long both nodes had the address, from the event on.
         two_for_ever: whether they had it still when the watching ended.
         moved: whether the other node had the address at the end.
@@ -38,6 +39,7 @@ class Outcome:
     event: str
     outage_s: float
     before_s: float
+    stall_s: float
     two_s: float
     two_for_ever: bool
     moved: bool
@@ -101,6 +103,7 @@ def trial(contender: Contender, event: str, dice: random.Random) -> Outcome:
         event=event,
         outage_s=seen.outage_s(began_at),
         before_s=seen.outage_s(0, began_at),
+        stall_s=seen.stall_s(began_at),
         two_s=seen.held_by_two_s(began_at),
         two_for_ever=seen.held_by_two_at_the_end(),
         moved="b" in seen.holding()[-1][2],
@@ -117,8 +120,12 @@ def line(outcomes: list[Outcome], rivals: dict[str, float]) -> str:
         f"  {statistics.median(outages):7.1f} {outages[0]:7.1f} {outages[-1]:7.1f}  {max(two):8.3f}"
     )
     text += " for ever" if any(one.two_for_ever for one in outcomes) else "         "
+    stall_ms = max(one.stall_s for one in outcomes) * 1000
+    text += f"  {stall_ms:7.1f}"
     mine = statistics.median(outages)
     return text + "".join(f"  {mine / other:6.2f} x {name}" for name, other in rivals.items() if other)
 
 
-HEADER = "interval event           who            n   median     min     max ms  two hold it, s      ours / theirs"
+HEADER = (
+    "interval event           who            n   median     min     max ms  two hold it, s     stall ms  ours / theirs"
+)

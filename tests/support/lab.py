@@ -182,6 +182,10 @@ class Seen:
         gaps = [(later - before) for before, later in pairwise(came) if since <= later < until]
         return max(gaps, default=0.0)
 
+    def stall_s(self, since: float) -> float:
+        """The longest time in which the client itself did not ask: no outage can be told from it."""
+        return max((later - before for before, later in pairwise(self.sent) if later >= since), default=0.0)
+
     def holding(self, address: str = VIP) -> list[tuple[float, float, frozenset[str]]]:
         """(from, to, who held the address) over the whole time."""
         now: frozenset[str] = frozenset()

@@ -24,6 +24,11 @@ def send_errors(device: str) -> str:
     return f"send-errors:{device}"
 
 
+def addresses(device: str) -> str:
+    """The name of the reason that virtual addresses cannot be put on a device."""
+    return f"addresses:{device}"
+
+
 @dataclass(frozen=True, slots=True)
 class Demotion:
     """What demotes a node at a moment.

@@ -11,10 +11,15 @@ FLAPS_S = 60.0
 
 FAILURES = 3
 """Packets in a row that could not be sent until the device demotes; and that could be until it does no more."""
+HOLD_FAILURES = 2
+"""Times in a row, a second apart, that an address could not be put on a device until the device demotes."""
 RETRY_S = 30.0
 """A demoted node becomes BACKUP, which sends nothing and so would never see that sending works again (FreeBSD's trap):
 after so long without an error it is tried again; doubled at each failed trial."""
 RETRY_MOST_S = 480.0
+HOLD_RETRY_MOST_S = 3600.0
+"""For addresses: where no node can have one of them, as with IPv6 switched off, trials must not go on moving the rest.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,10 @@ class Device:
         send_why: the last error.
         retry_at: while it demotes for errors: when it is tried again.
         retry_s: how long the last such wait was; 0: there was none.
+        unheld: times in a row that not all addresses could be put on it.
+        hold_why: the last error of these.
+        hold_retry_at: as retry_at, for addresses.
+        hold_retry_s: as retry_s, for addresses.
     """
 
     name: str
@@ -48,6 +57,10 @@ class Device:
     send_why: str = ""
     retry_at: float | None = None
     retry_s: float = 0.0
+    unheld: int = 0
+    hold_why: str = ""
+    hold_retry_at: float | None = None
+    hold_retry_s: float = 0.0
 
     @property
     def trouble(self) -> str:
@@ -67,9 +80,13 @@ class Device:
     def sending_demotes(self) -> bool:
         return self.retry_at is not None
 
+    @property
+    def holding_demotes(self) -> bool:
+        return self.hold_retry_at is not None
+
     def next_at(self) -> float | None:
         """When time alone changes something here."""
-        times = (self.settle_until_at if self.up else None, self.retry_at)
+        times = (self.settle_until_at if self.up else None, self.retry_at, self.hold_retry_at)
         return min((moment for moment in times if moment is not None), default=None)
 
     def linked(self, *, up: bool, has_source: bool, why: str, now: float) -> Device:
@@ -107,10 +124,25 @@ class Device:
             wait_s = min(2 * self.retry_s, RETRY_MOST_S)
         return replace(self, failed=failed, sent=0, send_why=why, retry_at=now + wait_s, retry_s=wait_s)
 
+    def held(self, *, ok: bool, why: str, now: float) -> Device:
+        """After its addresses were put on it, or refused: a MASTER without them serves nobody, and a peer may."""
+        if ok:
+            cured = self.unheld or self.hold_retry_s
+            return replace(self, unheld=0, hold_retry_at=None, hold_retry_s=0.0) if cured else self
+        unheld = self.unheld + 1
+        if unheld < HOLD_FAILURES and not self.holding_demotes:
+            return replace(self, unheld=unheld, hold_why=why)
+        wait_s = self.hold_retry_s or RETRY_S
+        if not self.holding_demotes and self.hold_retry_s:
+            wait_s = min(2 * self.hold_retry_s, HOLD_RETRY_MOST_S)
+        return replace(self, unheld=unheld, hold_why=why, hold_retry_at=now + wait_s, hold_retry_s=wait_s)
+
     def aged(self, now: float) -> Device:
         """After time passed. The first error of a trial ends it: two MASTERs for one advert, not for three."""
         if self.settle_until_at is not None and self.up and self.settle_until_at <= now:
             return replace(self, settle_until_at=None).aged(now)
         if self.retry_at is not None and self.retry_at <= now:
-            return replace(self, retry_at=None, failed=FAILURES - 1, sent=0)
+            return replace(self, retry_at=None, failed=FAILURES - 1, sent=0).aged(now)
+        if self.hold_retry_at is not None and self.hold_retry_at <= now:
+            return replace(self, hold_retry_at=None, unheld=HOLD_FAILURES - 1)
         return self

@@ -98,6 +98,21 @@ class SendResult:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldResult:
+    """Whether a device has all addresses of those vhids that are MASTER on it.
+
+    Args:
+        device: its name.
+        ok: it has.
+        why: the error, for people.
+    """
+
+    device: str
+    ok: bool
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Woke:
     """The process did not run for so long beyond what it had asked for: stopped, starved, or the machine suspended.
 
@@ -152,4 +167,6 @@ class NewSettings:
     settings: NodeSettings
 
 
-Event = Heard | Tick | LinkChanged | IntentChanged | Ready | SendResult | Woke | Told | Shutdown | NewSettings
+Event = (
+    Heard | Tick | LinkChanged | IntentChanged | Ready | SendResult | HoldResult | Woke | Told | Shutdown | NewSettings
+)

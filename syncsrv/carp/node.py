@@ -16,6 +16,7 @@ from syncsrv.carp.effects import Changed, Effect, Ended, Forget, Key, Note, Stat
 from syncsrv.carp.events import (
     Event,
     Heard,
+    HoldResult,
     IntentChanged,
     LinkChanged,
     NewSettings,
@@ -180,6 +181,18 @@ def _send_result(node: Node, event: SendResult, now: float, effects: list[Effect
     return replace(node, devices={**node.devices, event.device: after})
 
 
+def _hold_result(node: Node, event: HoldResult, now: float, effects: list[Effect]) -> Node:
+    device = node.devices.get(event.device)
+    after = device.held(ok=event.ok, why=event.why, now=now) if device is not None else None
+    if device is None or after is None or after is device:
+        return node
+    if after.holding_demotes and not device.holding_demotes:
+        effects.append(Note(None, f"not all addresses are on {event.device}: {event.why}"))
+    if device.holding_demotes and not after.holding_demotes:
+        effects.append(Note(None, f"all addresses are on {event.device} again"))
+    return replace(node, devices={**node.devices, event.device: after})
+
+
 def _woke(node: Node, event: Woke, now: float, effects: list[Effect]) -> Node:
     return _woken(node, now, event.late_s, effects)
 
@@ -229,6 +242,7 @@ _HANDLERS: dict[type[Event], Callable[[Node, Any, float, list[Effect]], Node]] =
     IntentChanged: _intent_changed,
     Ready: _ready,
     SendResult: _send_result,
+    HoldResult: _hold_result,
     Woke: _woke,
     Told: _told,
     Shutdown: _shut_down,

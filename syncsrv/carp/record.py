@@ -87,6 +87,8 @@ def demotion_of(node: Node) -> Demotion:
             found[demotion.link(device.name)] = SERVES_NOT
         if device.sending_demotes and device.name in carrying:
             found[demotion.send_errors(device.name)] = SERVES_NOT
+        if device.holding_demotes and device.name in carrying:
+            found[demotion.addresses(device.name)] = SERVES_NOT
     return Demotion(MappingProxyType(found))
 
 

@@ -22,7 +22,7 @@ from syncsrv.carp.effects import (
     Release,
     State,
 )
-from syncsrv.carp.events import SendResult
+from syncsrv.carp.events import HoldResult, SendResult
 from syncsrv.carp.packet import FAREWELL, Advert, encode
 from syncsrv.errors import SyncsrvError
 from syncsrv.failover.counting import Counter
@@ -121,13 +121,14 @@ class Hands:
             if one.mac:
                 self._carry(self._carriers.remove, one)
 
-    def do(self, effect: Effect) -> SendResult | None:
+    def do(self, effect: Effect) -> SendResult | HoldResult | None:
         """One effect; the event that it leads to."""
         match effect:
             case Hold(key):
                 self.holding[key] = self.served[key].interfaces
                 self._bequeath()
-                self._hold(key)
+                why = self._hold(key)
+                return HoldResult(key.device, False, why) if why else None
             case Release(key):
                 self._give_back(self.served[key], self.holding.pop(key, self.served[key].interfaces))
                 self._seen.pop(key, None)
@@ -153,10 +154,16 @@ class Hands:
                 log.info("%s%s", f"{key}: " if key else "", text)
         return None
 
-    def refresh(self) -> None:
-        """Begin the lifetime of all that is held anew, and remove what should not be there."""
+    def refresh(self) -> list[HoldResult]:
+        """Begin the lifetime of all that is held anew, and remove what should not be there.
+
+        Returns:
+            For each device of a MASTER, whether it has all addresses now.
+        """
+        refused: dict[str, str] = {}
         for key in self.holding:
-            self._hold(key)
+            why = self._hold(key)
+            refused[key.device] = refused.get(key.device, "") or why
             one = self.served[key]
             if one.mac and one.unicast:  # its adverts have the device's MAC: switches would forget the group's
                 self._announce(key, one.interfaces[:1])
@@ -165,6 +172,7 @@ class Hands:
                 if self._probe_in[key] == 0:
                     self._probe(key)
         self.sweep()
+        return [HoldResult(device, not why, why) for device, why in refused.items()]
 
     def restore(self) -> None:
         """After a change of the kernel's: put back what something removed from a MASTER, and remove strays."""
@@ -215,16 +223,23 @@ class Hands:
         pairs = zip(one.settings.addresses, one.interfaces, strict=True)
         return tuple(written for written, interface in pairs if interface in there)
 
-    def _hold(self, key: Key) -> None:
+    def _hold(self, key: Key) -> str:
+        """Why an address of a MASTER is not there; empty where all are, and where its MAC is the trouble: see above."""
         what = f"hold {key}"
         one = self.served[key]
+        carried = not one.mac
         try:
             if one.mac:
                 self._carriers.up(key.device, key.vhid)
+                carried = True
             self._addresses.hold(one.target, self.holding[key], one.lifetime_s)
             self.troubles.pop(what, None)
         except OSError as error:
             self._note(what, error)
+            # An answer that came too late, or a lifetime that was not renewed, is no address that is missing.
+            missing = not self._addresses.held(one.target).issuperset(self.holding[key])
+            return _text(error) if carried and missing else ""
+        return ""
 
     def _give_back(self, one: Served, interfaces: Iterable[Interface]) -> None:
         what = f"release {one.target}"

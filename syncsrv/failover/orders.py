@@ -86,7 +86,7 @@ def with_demotion(intent: Intent, name: str, weight: int | None) -> Intent:
 
 def is_built_in(name: str) -> bool:
     """Whether the process carp itself gives and takes a demotion of this name."""
-    return name in BUILT_IN or name.startswith(("link:", "send-errors:"))
+    return name in BUILT_IN or name.startswith(("link:", "send-errors:", "addresses:"))
 
 
 def check_name(name: str) -> None:

@@ -178,7 +178,8 @@ class Agent:
             self._refresh_at = now + REFRESH_S
             self._woke()
             self._look()
-            self._hands.refresh()
+            for result in self._hands.refresh():
+                self._feed(result)
             self._judge_refusals(now)
         if now >= self._tell_at:
             self._tell(now)

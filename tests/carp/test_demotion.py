@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from syncsrv.carp.demotion import SERVES_NOT, Demotion, link, send_errors
+from syncsrv.carp.demotion import SERVES_NOT, Demotion, addresses, link, send_errors
 
 
 def test_nothing_demotes_at_first() -> None:
@@ -28,3 +28,4 @@ def test_reasons_add_up_to_240_at_most(reasons: dict[str, int], advskew: int, ef
 
 def test_reasons_name_their_device() -> None:
     assert (link("eth0"), send_errors("eth0")) == ("link:eth0", "send-errors:eth0")
+    assert addresses("eth0") == "addresses:eth0"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncsrv.carp.devices import RETRY_MOST_S, RETRY_S, SETTLE_MOST_S, SETTLE_S, Device
+from syncsrv.carp.devices import HOLD_RETRY_MOST_S, RETRY_MOST_S, RETRY_S, SETTLE_MOST_S, SETTLE_S, Device
 
 
 def linked(device: Device, now: float, *, up: bool) -> Device:
@@ -84,3 +84,30 @@ def test_the_while_between_trials_has_an_end() -> None:
 def test_an_error_while_it_demotes_starts_the_wait_anew() -> None:
     device = sent(sent(Device("eth0"), 0, False, False, False), 10, False)
     assert device.next_at() == 10 + RETRY_S
+
+
+def held(device: Device, now: float, *oks: bool) -> Device:
+    for ok in oks:
+        device = device.held(ok=ok, why="" if ok else "permission denied", now=now)
+    return device
+
+
+def test_addresses_that_the_kernel_refuses_twice_demote_until_they_are_there() -> None:
+    assert not held(Device("eth0"), 0, False, True, False).holding_demotes
+    device = held(Device("eth0"), 0, False, False)
+    assert device.holding_demotes
+    assert device.hold_why == "permission denied"
+    assert held(device, 1, True) == Device("eth0", hold_why="permission denied")
+
+
+def test_a_backup_tries_its_addresses_again_ever_more_seldom() -> None:
+    device, now, waits = held(Device("eth0"), 0, False, False), 0.0, []
+    for _ in range(10):
+        wanted_at = device.next_at() or 0
+        waits.append(wanted_at - now)
+        device = device.aged(wanted_at)
+        assert not device.holding_demotes
+        device, now = held(device, wanted_at, False), wanted_at
+        assert device.holding_demotes
+    assert waits[:3] == [RETRY_S, 2 * RETRY_S, 4 * RETRY_S]
+    assert waits[-1] == HOLD_RETRY_MOST_S

@@ -12,6 +12,7 @@ from syncsrv.carp.effects import Advertise, Changed, Effect, Ended, Farewell, Fo
 from syncsrv.carp.events import (
     Event,
     Heard,
+    HoldResult,
     IntentChanged,
     LinkChanged,
     NewSettings,
@@ -238,6 +239,21 @@ def test_send_errors_demote_and_are_said_once() -> None:
     assert notes(done) == ["adverts can be sent on eth0 again"]
     assert run.node.demotion.total == 0
     assert run.give(11, SendResult("eth9", False)) == []
+
+
+def test_a_master_whose_addresses_are_refused_is_demoted_and_a_peer_that_is_well_takes_over() -> None:
+    run = serving()
+    failed = HoldResult("eth0", False, "IPv6 is switched off")
+    done = run.give(10.6, failed, failed)
+    assert notes(done) == ["not all addresses are on eth0: IPv6 is switched off"]
+    assert dict(run.node.demotion.reasons) == {"addresses:eth0": 240}
+    assert Advertise(LAN, 1, 240) in done
+    run.give(10.7, advert(LAN, 100))
+    assert run.states() == {1: "BACKUP", 2: "MASTER"}
+    done = run.give(10.8, HoldResult("eth0", True))
+    assert notes(done) == ["all addresses are on eth0 again"]
+    assert run.node.demotion.total == 0
+    assert run.give(11, HoldResult("eth9", False)) == []
 
 
 def test_a_device_that_carries_nothing_any_more_demotes_no_longer() -> None:

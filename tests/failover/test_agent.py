@@ -208,6 +208,17 @@ def test_until_it_is_told_ready_it_is_demoted(net: Lab, short_tmp: Path) -> None
         a.await_report(lambda report: report.ready and report.demotion_total == 0)
 
 
+def test_who_cannot_have_all_addresses_gives_way_to_who_can(pair: tuple[CarpNode, CarpNode]) -> None:
+    a, b = pair
+    a.lab.spaces.write("a", f"net/ipv6/conf/{DEVICE}/disable_ipv6", "1")
+    report = a.start().await_report(lambda report: report.demotion_reasons == {f"addresses:{DEVICE}": 240})
+    assert report.vips[0].state == "MASTER"
+    assert report.vips[0].held == (f"{VIP}/24",)
+    b.start().await_state("MASTER")
+    assert not a.await_state("BACKUP").held
+    assert a.await_report(lambda report: True).demotion_total == 240
+
+
 def test_below_a_second_only_among_peers_that_are_known(net: Lab, short_tmp: Path) -> None:
     with carp_nodes(net, short_tmp, own_peers={}) as (a, _):
         a.start()

@@ -13,6 +13,7 @@ from syncsrv.web.views.members import Member
 KINDS: dict[str, tuple[str, str]] = {
     "link": ("link", "a network device without a link, or without an address of its own"),
     "send-errors": ("send errors", "advertisements that the kernel did not take"),
+    "addresses": ("addresses", "virtual addresses that the kernel did not take"),
     "service": ("service health", "a service that has to run on whoever serves"),
     "unproven": ("unproven sync", "a synchronization that is not over, or was not confirmed"),
     "not-ready": ("not ready", "after a start, until services are well"),

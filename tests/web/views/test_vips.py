@@ -144,7 +144,8 @@ def test_reasons_are_gathered_and_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [*sorted(RESERVED - {"disabled"}), "link:eth0", "send-errors:eth0", "service:x", UNREPORTED]
+    "name",
+    [*sorted(RESERVED - {"disabled"}), "link:eth0", "send-errors:eth0", "addresses:eth0", "service:x", UNREPORTED],
 )
 def test_only_what_an_operator_gave_can_be_taken_by_one(name: str) -> None:
     assert not is_own(name)

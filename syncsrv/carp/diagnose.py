@@ -207,10 +207,16 @@ def _differing(us: Seen, peer: Seen, key: str, *, split: bool) -> Iterator[Findi
             f"accepted here{f' ({names})' if names else ''}",
             f"see that {peer.node} can be reached over SSH, which declares them; `syncsrv sync` makes them equal",
         )
+    elif names and _bare(ours) == _bare(theirs):
+        yield Finding(
+            f"{key}: {names}; each accepts what the other sends, and nobody else accepts both",
+            "give it one password in secrets.yaml of both nodes, which no sync brings, and send SIGHUP there; "
+            "`syncsrv sync` where cluster.yaml differs",
+        )
     elif names:
         yield Finding(
             f"{key}: {names}; each accepts what the other sends, and after a takeover the VIP is another one",
-            "synchronize them: `syncsrv sync` for cluster.yaml; secrets.yaml is each node's own",
+            "`syncsrv sync` brings the master's cluster.yaml to the other node",
         )
 
 

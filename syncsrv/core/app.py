@@ -272,7 +272,8 @@ class App:
         try:
             self.reload()
         except SyncsrvError as error:
-            self._live.reload_problem = f"the configuration was not read again, the old one is in force: {error}"
+            kept = "the configuration was not read again, the old one is in force"
+            self._live.reload_problem = f"{kept}: {error}; correct that, then send SIGHUP once more"
             log.error("%s", self._live.reload_problem)
 
     def _serve_web(self, path: Path) -> None:

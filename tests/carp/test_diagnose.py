@@ -67,7 +67,10 @@ def test_sets_that_differ_are_said_before_anything_happens() -> None:
     said = told(node("fw1", MASTER), node("fw2", more), both=False)
     assert "1@lan: only fw1 has 192.0.2.10 and only fw2 has 192.0.2.11" in said
     assert "`syncsrv sync`" in said
-    assert "different passwords" in told(node("fw1", MASTER), node("fw2", replace(BACKUP, set_name="y")), both=False)
+    said = told(node("fw1", MASTER), node("fw2", replace(BACKUP, set_name="y")), both=False)
+    assert "different passwords" in said
+    assert "secrets.yaml of both" in said
+    assert "the VIP is another one" not in said
     unknown = replace(BACKUP, set_name="")
     assert told(node("fw1", MASTER), node("fw2", unknown), both=False) == ""
 

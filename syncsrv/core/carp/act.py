@@ -188,7 +188,10 @@ def _give_once(order: _Order, given: tuple[str, ...]) -> VipReply:
         return VipReply(False, f"nothing was switched over: {told.why}", _LOOK, dict.fromkeys(given, ""))
     found = _await(order, given, told.report)
     if not (found.kept or found.waiting):
-        text = f"{outcomes.told(found)}; this node takes them again when that one fails, or by `syncsrv vip switchover`"
+        back = "by `syncsrv vip switchover`"
+        if order.core.carp.settings.preempt != "always":
+            back += f" on {together(dict.fromkeys(found.taken.values()))}"
+        text = f"{outcomes.told(found)}; this node takes them again when that one fails, or {back}"
         return VipReply(True, text, taken_by=found.taken)
     causes = why.not_taken(order.core, (*found.kept, *found.waiting))
     order.give(lambda intent: replace(intent, switchover=False))

@@ -156,6 +156,13 @@ def test_who_took_what_is_said(pair: Pair, action: str) -> None:
         assert trail(node)[0][:2] == ("vip", "done")
 
 
+@pytest.mark.parametrize(("preempt", "where"), [("preempt: false", " on fw2"), ("preempt: true", "")])
+def test_a_switchover_says_where_to_take_it_back(short_tmp: Path, preempt: str, where: str) -> None:
+    with one_node(short_tmp, VIPS.replace("hold_down_s: 0", preempt)) as node, running(node, masters(node)) as carp:
+        carp.does = gives_to_fw2
+        assert order(node, "switchover").text.endswith(f"or by `syncsrv vip switchover`{where}")
+
+
 @pytest.mark.parametrize(("told", "who"), [(False, "192.0.2.2"), (True, "fw2")])
 def test_a_source_that_no_peer_has_told_is_shown_as_it_is(pair: Pair, told: bool, who: str) -> None:
     with running(pair.fw1, masters(pair.fw1)) as carp:

@@ -205,9 +205,12 @@ def headline(settings: Settings, node: str, vips: list[dict[str, Any]]) -> str:
     if own:
         all_of = "all of " if len(own) == len(vips) > 1 else ""
         words.append(settings.paint(f"serves {all_of}{_together(own)}", "green"))
+    deaf = [_name(one) for one in vips if one["state"] == "INIT" and not _other(one, node)]
+    if deaf:  # who serves meanwhile is not heard here, and may well serve: the peers' own lines say it
+        words.append(settings.paint(f"takes no part in {_together(deaf)}", "yellow"))
     others: dict[str, list[str]] = {}
     for one in vips:
-        if one["state"] in ("BACKUP", "INIT"):
+        if one["state"] in ("BACKUP", "INIT") and _name(one) not in deaf:
             others.setdefault(_other(one, node), []).append(_name(one))
     for who, names in others.items():
         if who:

@@ -97,8 +97,10 @@ def test_what_is_unknown_is_said_to_be(toy: Toy) -> None:
 
 
 def test_a_node_that_hears_nobody_says_so(toy: Toy) -> None:
+    alone = replace(WAN, master_node="", reason="wan is ready; listening for a MASTER")
+    assert lines(toy, replace(STATUS, vips=(alone,)))[0] == "fw1: nobody is heard to serve 2@wan"
     lost = replace(WAN, state="INIT", master_node="", reason="eth1 has no link")
-    assert lines(toy, replace(STATUS, vips=(lost,)))[0] == "fw1: nobody is heard to serve 2@wan"
+    assert lines(toy, replace(STATUS, vips=(lost,)))[0] == "fw1: takes no part in 2@wan"
     stranger = replace(WAN, master_node="", master="198.51.100.7")
     assert lines(toy, replace(STATUS, vips=(stranger,)))[0] == "fw1: 198.51.100.7 serves 2@wan"
 

@@ -192,6 +192,7 @@ def _give_once(order: _Order, given: tuple[str, ...]) -> VipReply:
         if order.core.carp.settings.preempt != "always":
             back += f" on {together(dict.fromkeys(found.taken.values()))}"
         text = f"{outcomes.told(found)}; this node takes them again when that one fails, or {back}"
+        text += why.also_leaving(order.core, found.taken.values())
         return VipReply(True, text, taken_by=found.taken)
     causes = why.not_taken(order.core, (*found.kept, *found.waiting))
     order.give(lambda intent: replace(intent, switchover=False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
+from syncsrv.carp.demotion import SERVES_NOT
 from syncsrv.control.shapes import Facts
 from syncsrv.control.shapes_failover import UNKNOWN
 from syncsrv.core.parts import Core
@@ -11,6 +12,8 @@ from syncsrv.failover.messages import Report
 from syncsrv.failover.outcome import together
 from syncsrv.plan.verdict import Sentence
 from syncsrv.plan.words import listed
+
+_MEANT = ("maintenance", "switchover")
 
 
 def ask_peers(core: Core) -> Mapping[str, Facts]:
@@ -50,7 +53,13 @@ def also_leaving(core: Core, takers: Iterable[str]) -> str:
     book = core.book.now()
     facts = {name: book[name].facts for name in dict.fromkeys(takers) if name in book}
     leaving = [name for name, one in facts.items() if one is not None and one.failover.maintenance]
-    return f"; {together(leaving)} took over although in maintenance itself" if leaving else ""
+    said = f"; {together(leaving)} took over although in maintenance itself" if leaving else ""
+    for name, one in facts.items():
+        # A switchover of its own ends when it takes over, and may still be in what it said of itself.
+        ill = {key: weight for key, weight in one.demotion.reasons.items() if key not in _MEANT} if one else {}
+        if sum(ill.values()) >= SERVES_NOT:
+            said += f"; {name} took over although demoted for {listed(f'{key} {ill[key]}' for key in ill)}"
+    return said
 
 
 def _of_peer(name: str, facts: Facts, keys: Collection[str], sets: Mapping[str, str]) -> Iterator[Sentence]:

@@ -156,6 +156,16 @@ def test_who_took_what_is_said(pair: Pair, action: str) -> None:
         assert trail(node)[0][:2] == ("vip", "done")
 
 
+def test_a_switchover_to_a_peer_that_is_ill_says_so(pair: Pair) -> None:
+    node = pair.fw1
+    with running(node, masters(node)) as carp, running(pair.fw2, masters(pair.fw2)) as other:
+        carp.does = gives_to_fw2
+        other.says(demotion_total=260, demotion_reasons={"service:web": 240, "upgrade": 20})
+        until(lambda: pair.fw2.core.carp.demotion().total == 260, what="fw2 to know of it")
+        said = "; fw2 took over although demoted for service:web 240, upgrade 20"
+        assert order(node, "switchover").text.endswith(said)
+
+
 @pytest.mark.parametrize(("preempt", "where"), [("preempt: false", " on fw2"), ("preempt: true", "")])
 def test_a_switchover_says_where_to_take_it_back(short_tmp: Path, preempt: str, where: str) -> None:
     with one_node(short_tmp, VIPS.replace("hold_down_s: 0", preempt)) as node, running(node, masters(node)) as carp:

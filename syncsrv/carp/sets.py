@@ -37,6 +37,9 @@ GRACE_S = 600.0
 RETIRED_MOST = 6
 """Retired sets of one vhid that are remembered of one node: each costs a digest for every advert that is refused."""
 
+KEYS_MOST = 256
+"""VIPs of one peer of which retired sets are remembered, those that are ours first: it may declare others each time."""
+
 Declared = Mapping[str, tuple[VipSet, ...]]
 """VIP (``1@lan``) to the sets that may be on the wire; the one that is stands first."""
 
@@ -205,7 +208,7 @@ def received(sets: Sets, peer: str, name: str, declared: Declared, at: Moment) -
     if before.digest == name and before.declared == declared:
         return sets
     retired = {}
-    for key in {*before.declared, *before.retired}:
+    for key in sorted({*before.declared, *before.retired}, key=lambda one: (one not in sets.own, one))[:KEYS_MOST]:
         now = declared.get(key, ())
         fresh = [_retired(one, at) for one in before.declared.get(key, ()) if one not in now]
         kept = [one for one in before.retired.get(key, ()) if one.vips not in now]

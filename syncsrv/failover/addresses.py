@@ -119,6 +119,7 @@ class KernelAddresses:
         self._events = Events(rt.GROUPS, queue_bytes)  # before the dump: what changes meanwhile is reported
         self._requests = Requests()
         self._asked: dict[str, set[Interface]] = {}
+        self._held_on: dict[str, int] = {}
         self._dirty = False
         self._stale = False
         self.links.restart(self._dump())
@@ -190,6 +191,8 @@ class KernelAddresses:
         """
         self._take_in()
         asked = self._asked.setdefault(device, set())
+        if (link := self.links.link(device)) is not None:
+            self._held_on[device] = link.index
         asked.update(wanted := tuple(addresses))
         plan = decide(wanted, self.links.assigned(device), asked, self.links.assigned_below(device))
         refused = self._each("move", device, [step.interface for step in plan.again], self._remove)
@@ -218,16 +221,31 @@ class KernelAddresses:
         """
         self._take_in()
         gone = set(addresses)
-        present = {one.interface: one for one in self.links.assigned(device)}
+        called = self._called(device)
+        present = {one.interface: one for one in self.links.assigned(called)}
         # Secondary ones first, so that no primary takes one along that stays.
         order = sorted(gone & set(present), key=lambda one: not present[one].flags & rt.IFA_F_SECONDARY)
-        refused = self._each("take", device, order, self._remove)
+        refused = self._each("take", called, order, self._remove)
         self._asked.get(device, set()).difference_update(gone)
         if refused:
             raise refused[0]
 
-    def sweep(self, device: str, keep: Iterable[Interface]) -> frozenset[Interface]:
+    def _called(self, device: str) -> str:
+        """What the device is called now that addresses were put on: it may have been renamed, and they are on it still,
+        and answered for there until their lifetime ends.
+        """
+        held_on = self._held_on.get(device)
+        return next((link.name for link in self.links.all() if link.index == held_on), device)
+
+    def sweep(
+        self, device: str, keep: Iterable[Interface], elsewhere: Iterable[Interface] = ()
+    ) -> frozenset[Interface]:
         """Remove what is ours on a device and not to be kept: strays of a process that ended without its clean-up.
+
+        Args:
+            device: its name.
+            keep: what this node serves.
+            elsewhere: what another node serves: removed whoever put it here, and with any length of its prefix.
 
         Returns:
             What was removed.
@@ -236,9 +254,12 @@ class KernelAddresses:
             KernelError: the kernel refused one; the others are gone.
         """
         self._take_in()
-        plan = decide(keep, self.links.assigned(device), self._asked.get(device, set()))
-        self.release(device, plan.remove)
-        return frozenset(plan.remove)
+        present = self.links.assigned(device)
+        moving = {one.ip for one in elsewhere} - {one.ip for one in keep}
+        strays = {*decide(keep, present, self._asked.get(device, set())).remove}
+        strays |= {one.interface for one in present if one.interface.ip in moving}
+        self.release(device, strays)
+        return frozenset(strays)
 
     def _each(
         self, verb: str, device: str, interfaces: Iterable[Interface], act: Callable[[str, int, Interface], None]

@@ -19,6 +19,9 @@ PACKETS_MOST = 512
 STRANGER_S = 60.0
 """How long a speaker that is none of our nodes is remembered."""
 
+STRANGERS_MOST = 64
+"""Of a device: a packet that was caught can be sent again from any number of forged sources, and memory is locked."""
+
 STRANGER_SURE_S = 10.0
 """How long it must have been heard to be one: a peer's new address is told over SSH some seconds later."""
 
@@ -145,7 +148,10 @@ class Device:
             self._twins[vhid] = (judged.advert.counter, judged.own_peer)
         else:
             key = vhid, str(judged.source)
-            self._strangers[key] = (self._strangers.get(key, (now, now))[0], now)
+            known = self._strangers.pop(key, (now, now))
+            if len(self._strangers) >= STRANGERS_MOST:
+                del self._strangers[next(iter(self._strangers))]  # the longest silent
+            self._strangers[key] = (known[0], now)
         return judged.own_peer
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from syncsrv.carp import sets as pure
 from syncsrv.carp.auth import VipSet
-from syncsrv.carp.sets import GRACE_S, RETIRED_MOST, Declared, Moment, Own, Retired, Sets
+from syncsrv.carp.sets import GRACE_S, KEYS_MOST, RETIRED_MOST, Declared, Moment, Own, Retired, Sets
 
 LAN = "1@lan"
 BEGAN = datetime(2026, 11, 23, tzinfo=UTC)
@@ -126,6 +126,15 @@ def test_what_a_peer_declares_no_more_is_accepted_ten_minutes() -> None:
     assert pure.accepted(pure.aged(one, ["fw2"], at(2000 + GRACE_S)), LAN) == (S1,)
     gone = pure.received(one, "fw2", "c", {}, at(2001))
     assert set(pure.accepted(gone, LAN)) == {S1, S2}
+
+
+def test_a_peer_that_declares_others_each_time_is_not_remembered_without_end() -> None:
+    one = pure.received(fresh(), "fw2", "a", {LAN: (S1, S2)}, at())
+    for turn in range(5):
+        odd = {f"{number % 255 + 1}@net{turn}": (vips(f"192.0.2.{number}"),) for number in range(KEYS_MOST)}
+        one = pure.received(one, "fw2", str(turn), odd, at())
+        assert set(pure.accepted(one, LAN)) == {S1, S2}
+    assert len(one.peers["fw2"].retired) <= KEYS_MOST
 
 
 def test_a_declaration_of_another_vhid_or_interface_is_of_no_use_here() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import socket
 import time
 from collections.abc import Iterator
 from ipaddress import ip_interface
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncsrv.failover.addresses import KernelAddresses, Plan, Step, decide
-from syncsrv.failover.netlink import NLM_F_CREATE, NLM_F_EXCL, KernelError
+from syncsrv.failover.netlink import NLM_F_CREATE, NLM_F_EXCL, KernelError, attribute
 from syncsrv.failover.rtmessages import (
     IFA_F_DEPRECATED,
     IFA_F_NODAD,
@@ -36,6 +37,7 @@ VIP4, OTHER4, VIP6 = ip_interface("192.0.2.10/24"), ip_interface("192.0.2.11/24"
 FAR4, FAR6 = ip_interface("198.51.100.10/24"), ip_interface("2001:db8:ffff::10/64")
 OWN4, OWN6 = Assigned(2, ip_interface("192.0.2.1/24"), 0), Assigned(2, ip_interface("2001:db8::1/64"), 0)
 LIFETIME_S = 30.0
+_IFLA_IFNAME = 3
 
 
 def ours(text: str, flags: int = 0, mark: int = OURS) -> Assigned:
@@ -305,6 +307,20 @@ def test_a_device_that_is_made_again_is_the_same_to_us(lab: Lab, addresses: Kern
     until(lambda: addresses.link("eth0") == "")
     addresses.hold("eth0", [VIP4], LIFETIME_S)
     assert plain(lab) == {PLAIN4}
+
+
+@needs_lab
+def test_from_a_device_that_was_renamed_they_are_taken_all_the_same(lab: Lab, addresses: KernelAddresses) -> None:
+    own(lab)
+    addresses.hold("eth0", [VIP4, VIP6], LIFETIME_S)
+    with lab.asking("a") as requests:
+        index = socket.if_nametoindex("eth0")
+        requests.ask(RTM_NEWLINK, link_flags(index, up=False))
+        requests.ask(RTM_NEWLINK, link_flags(index, up=False) + attribute(_IFLA_IFNAME, b"eth9" + bytes(1)))
+    assert addresses.link("eth0") == "there is no device eth0"
+    assert PLAIN4 in plain(lab)
+    addresses.release("eth0", [VIP4, VIP6])
+    assert PLAIN4 not in plain(lab)
 
 
 @needs_lab

@@ -10,7 +10,7 @@ from syncsrv.carp.effects import Key
 from syncsrv.carp.events import Heard, LinkChanged
 from syncsrv.carp.packet import Advert, encode
 from syncsrv.carp.receive import Frame
-from syncsrv.failover.devices import STRANGER_S, STRANGER_SURE_S, Device
+from syncsrv.failover.devices import STRANGER_S, STRANGER_SURE_S, STRANGERS_MOST, Device
 from syncsrv.failover.ports import Address, Interface
 from syncsrv.failover.served import served
 from tests.failover.kit import SETTINGS
@@ -123,6 +123,19 @@ def test_a_stranger_is_one_who_stays_and_is_forgotten_when_he_went() -> None:
     bench.hear("192.0.2.9", 3, 100.0 + STRANGER_SURE_S)
     assert bench.device.strangers(110.0) == {(1, "192.0.2.9")}
     assert bench.device.strangers(111.0 + STRANGER_S) == frozenset()
+
+
+def test_forged_sources_without_number_are_not_all_remembered() -> None:
+    bench = Bench()
+    for second in range(int(STRANGER_SURE_S) + 1):
+        for number in range(STRANGERS_MOST):
+            bench.hear(f"10.0.{second}.{number}", 1, 100.0 + second)
+            bench.hear("192.0.2.9", 1, 100.0 + second)
+    assert bench.device.strangers(100.0 + STRANGER_SURE_S) == {(1, "192.0.2.9")}, "who stays is not pushed out"
+    for at in (300.0, 300.0 + STRANGER_SURE_S):
+        for number in range(2 * STRANGERS_MOST):
+            bench.hear(f"10.1.0.{number}", 1, at)
+    assert len(bench.device.strangers(300.0 + STRANGER_SURE_S)) <= STRANGERS_MOST
 
 
 def test_a_stranger_whose_address_is_told_is_none_any_more() -> None:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from syncsrv.carp.sets import Moment, Sets
@@ -30,6 +31,9 @@ from syncsrv.failover.orders import is_built_in, with_demotion
 from syncsrv.failover.settings import Settings
 
 log = logging.getLogger(__name__)
+
+SOURCES_MOST = 256
+"""Addresses of one peer: what it says ends up in the locked memory of the process carp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +172,7 @@ class Carp:
 
         A peer whose process carp is away names none, and keeps those that it had.
         """
-        found = addresses_only(one for each in sources.values() for one in each)
+        found = addresses_only(islice((one for each in sources.values() for one in each), SOURCES_MOST))
         with self._lock:
             if found and self._own_peers.get(peer) != found:
                 self._own_peers[peer] = found

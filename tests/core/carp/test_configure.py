@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from syncsrv.core.carp.carp import Carp
+from syncsrv.core.carp.carp import SOURCES_MOST, Carp
 from syncsrv.core.carp.configure import addresses_only, digests
 from syncsrv.failover import settings as files
 from syncsrv.failover.settings import Settings
@@ -147,6 +147,9 @@ def test_a_peers_own_addresses_are_learnt_and_kept(short_tmp: Path) -> None:
         assert written(pair.fw1).own_peers == {"fw2": ("192.0.2.2", "2001:db8::2")}
         carp.peer_told("fw2", {})
         assert carp.nodes() == {"192.0.2.2": "fw2", "2001:db8::2": "fw2"}
+        carp.peer_told("fw2", {"lan": tuple(f"10.{number >> 8}.{number & 255}.1" for number in range(9000))})
+        assert len(written(pair.fw1).own_peers["fw2"]) == SOURCES_MOST
+        carp.peer_told("fw2", {"lan": ("192.0.2.2", "2001:DB8::2")})
         carp.peer_told("stranger", {"lan": ("192.0.2.66",)})
         again = Carp(lambda: pair.fw1.core.live.config, pair.fw1.core.clock)
         assert again.settings.own_peers == {"fw2": ("192.0.2.2", "2001:db8::2")}

@@ -127,7 +127,9 @@ class Book:
     def release(self, device: str, addresses: Iterable[Interface]) -> None:
         self._write(self._held.difference(addresses))
 
-    def sweep(self, device: str, keep: Iterable[Interface]) -> frozenset[Interface]:
+    def sweep(
+        self, device: str, keep: Iterable[Interface], elsewhere: Iterable[Interface] = ()
+    ) -> frozenset[Interface]:
         strays = self._held.difference(keep)
         self.release(device, strays)
         return strays

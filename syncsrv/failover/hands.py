@@ -64,6 +64,7 @@ class Hands:
     ) -> None:
         self._carriers = carriers
         self._uncarried: dict[Key, tuple[str, int]] = {}
+        self._backups: set[Key] = set()
         self._seen: dict[Key, frozenset[Interface]] = {}
         self._addresses = addresses
         self._announcer = announcer
@@ -145,17 +146,22 @@ class Hands:
                 self._probe_in[key] = PROBE_AFTER
             case Forget(key):
                 one = self.served.pop(key, None)
+                self._backups.discard(key)
                 if one is not None and one.mac:
                     self._carry(self._carriers.remove, one)
             case Changed(key, old, new, reason):
                 level = logging.WARNING if State.MASTER in (old, new) else logging.INFO
                 log.log(level, "%s: %s -> %s: %s", key, old, new, reason)
+                (self._backups.add if new is State.BACKUP else self._backups.discard)(key)
             case Note(key, text):
                 log.info("%s%s", f"{key}: " if key else "", text)
         return None
 
-    def refresh(self) -> list[HoldResult]:
+    def refresh(self, breathe: Callable[[], None]) -> list[HoldResult]:
         """Begin the lifetime of all that is held anew, and remove what should not be there.
+
+        Args:
+            breathe: called after each vhid, as there may be hundreds.
 
         Returns:
             For each device of a MASTER, whether it has all addresses now.
@@ -163,6 +169,7 @@ class Hands:
         refused: dict[str, str] = {}
         for key in self.holding:
             why = self._hold(key)
+            breathe()
             refused[key.device] = refused.get(key.device, "") or why
             one = self.served[key]
             if one.mac and one.unicast:  # its adverts have the device's MAC: switches would forget the group's
@@ -188,18 +195,26 @@ class Hands:
         self.sweep()
 
     def sweep(self) -> None:
-        """Remove addresses of ours where this node is not MASTER."""
+        """Remove addresses of ours where this node is not MASTER; in BACKUP whoever put them there: two would answer.
+
+        In INIT what somebody put there by hand stays: it may be how people help themselves.
+        """
         for device in {*self.devices, *(one.target for one in self.served.values())}:
             keep = [one for key, wanted in self.holding.items() if self.served[key].target == device for one in wanted]
             with_trouble = f"sweep {device}"
             try:
-                strays = self._addresses.sweep(device, keep)
+                strays = self._addresses.sweep(device, keep, self._elsewhere(device))
                 self.troubles.pop(with_trouble, None)
             except OSError as error:
                 self._note(with_trouble, error)
                 continue
             if strays:
                 log.warning("removed from %s, where this node is not MASTER: %s", device, _listed(strays))
+
+    def _elsewhere(self, device: str) -> list[Interface]:
+        """What another node serves of all that could be on this device."""
+        there = [self.served[key] for key in self._backups if key in self.served]
+        return [interface for one in there if device in (one.key.device, one.target) for interface in one.interfaces]
 
     def collect_conflicts(self) -> bool:
         """Take in who else answered for an address that was probed; whether anybody did."""

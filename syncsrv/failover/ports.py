@@ -82,8 +82,15 @@ class Addresses(Protocol):
             OSError: the kernel refused.
         """
 
-    def sweep(self, device: str, keep: Iterable[Interface]) -> frozenset[Interface]:
-        """Remove what is ours on a device and not to be kept; what was removed.
+    def sweep(
+        self, device: str, keep: Iterable[Interface], elsewhere: Iterable[Interface] = ()
+    ) -> frozenset[Interface]:
+        """Remove what is ours on a device and not to be kept, and whatever another node serves; what was removed.
+
+        Args:
+            device: its name.
+            keep: what this node serves.
+            elsewhere: virtual addresses that another node serves: nobody may put them here, with any prefix length.
 
         Raises:
             OSError: the kernel refused one; the others are gone.

@@ -98,6 +98,28 @@ def test_what_is_ours_and_stands_on_a_backup_is_removed(pair: tuple[CarpNode, Ca
     assert b.node.holds(b.node.address)
 
 
+@pytest.mark.parametrize("length", [24, 32])
+def test_what_somebody_puts_on_a_backup_is_removed_too(pair: tuple[CarpNode, CarpNode], length: int) -> None:
+    """Network scripts that know the address as one of the host's own: two would answer for it, for ever."""
+    _, b = serve(pair)
+    b.node.ip(f"addr add {VIP}/{length} dev {DEVICE}")
+    until(lambda: not b.node.holds(), what="the stray's removal")
+    until(lambda: f"where this node is not MASTER: {VIP}/{length}" in b.text(), what="its line in the log")
+    own = {b.node.address, b.node.address6}
+    assert own <= b.node.addresses()
+
+
+def test_out_of_failover_people_help_themselves(pair: tuple[CarpNode, CarpNode]) -> None:
+    _, b = serve(pair)
+    b.apply(intent=Intent(disabled=True))
+    b.await_state("INIT")
+    b.node.ip(f"addr add {VIP}/24 dev {DEVICE}")
+    seq = b.await_report(lambda report: report.disabled).seq
+    b.apply(intent=Intent(disabled=True, demotions={"test": 1}))
+    b.await_report(lambda report: report.seq > seq)
+    assert b.node.holds()
+
+
 def test_what_an_earlier_process_left_is_removed_before_anything_else(pair: tuple[CarpNode, CarpNode]) -> None:
     a, _ = pair
     put(a, QUICK.addresses[0])

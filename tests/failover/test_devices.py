@@ -48,7 +48,9 @@ class Kernel:
     def release(self, device: str, addresses: Iterable[Interface]) -> None:
         raise OSError("not for this test")
 
-    def sweep(self, device: str, keep: Iterable[Interface]) -> frozenset[Interface]:
+    def sweep(
+        self, device: str, keep: Iterable[Interface], elsewhere: Iterable[Interface] = ()
+    ) -> frozenset[Interface]:
         return frozenset()
 
 

@@ -51,6 +51,9 @@ END_S = 2.0
 """For an agent that was told to end: its farewell and a peer's answer take 0.3 s."""
 
 
+_SO_SNDBUFFORCE = 32
+
+
 class NoRightsError(SyncsrvError):
     """Virtual addresses cannot be had without the rights for them."""
 
@@ -95,6 +98,7 @@ class Guardian:
         self._signals, self._wakeup = socket.socketpair()
         for handle in (self._signals, self._wakeup):
             handle.setblocking(False)
+        self._received = bytearray(will.LARGEST)  # locked once, and not anew for each beat
         self._ends = False
         self._agent: subprocess.Popen[bytes] | None = None
 
@@ -127,6 +131,7 @@ class Guardian:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             ours.setblocking(False)
+            _make_room(theirs)
             argv = [sys.executable, "-Es", "-m", "syncsrv.failover.agent", "--state-dir", str(self._orders.state_dir)]
             told = ["--guardian-fd", str(theirs.fileno()), "--counter-base", str(self._base), "carp"]
             agent = subprocess.Popen([*argv, *told], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
@@ -199,7 +204,7 @@ class Guardian:
         heard = False
         while True:
             try:
-                data = control.recv(will.LARGEST)
+                data = bytes(memoryview(self._received)[: control.recv_into(self._received)])
             except OSError:  # there is nothing more, or the agent has gone
                 return heard
             if not data:
@@ -218,6 +223,14 @@ class Guardian:
         ends_at = self._clock.monotonic() + wait_s
         while not self._ends and (left_s := ends_at - self._clock.monotonic()) > 0:
             self._ends = self._told_to_end({handle for handle, _ in poll.poll(left_s * 1000 + 1)})
+
+
+def _make_room(control: socket.socket) -> None:
+    """For the largest will; in a user namespace the kernel keeps to net.core.wmem_max, enough for some hundred VIPs."""
+    try:
+        control.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, 2 * will.LARGEST)
+    except PermissionError:
+        control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * will.LARGEST)
 
 
 def _how(status: int) -> str:

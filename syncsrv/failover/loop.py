@@ -57,6 +57,7 @@ class Loop:
         self._sources: dict[int, _Source] = {}
         self._epoll.register(self._timer.fileno(), select.EPOLLIN)
         self._over = False
+        self._waited_at = time.monotonic()
 
     def watch(self, handle: int, rank: Rank, ready: Callable[[int], None], events: int = select.EPOLLIN) -> None:
         """Call ``ready`` with the events whenever ``handle`` has some; again for another set of events."""
@@ -74,7 +75,7 @@ class Loop:
 
     def run(self) -> None:
         """Until ``end``."""
-        waited_at = time.monotonic()
+        self._waited_at = time.monotonic()
         while True:
             next_at = self._due()
             if self._over:
@@ -83,12 +84,16 @@ class Loop:
             ready = self._epoll.poll(0)
             if not ready:
                 ready = self._epoll.poll()
-                waited_at = time.monotonic()
-            elif time.monotonic() - waited_at >= BUSY_S:
-                select.select([], [], [], PAUSE_S)
-                waited_at = time.monotonic()
+                self._waited_at = time.monotonic()
+            self.breathe()
             self._woke()
             self._serve(ready)
+
+    def breathe(self) -> None:
+        """Pause where that is due; for those too who work long within one turn."""
+        if time.monotonic() - self._waited_at >= BUSY_S:
+            select.select([], [], [], PAUSE_S)
+            self._waited_at = time.monotonic()
 
     def _serve(self, ready: list[tuple[int, int]]) -> None:
         for handle, events in sorted(ready, key=self._rank):

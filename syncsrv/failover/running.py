@@ -149,6 +149,7 @@ class Agent:
                 self._tell_at = min(self._tell_at, max(now, self._looked_at + TELL_S))
             for effect in effects:
                 result = self._hands.do(effect)
+                self._breathe()
                 if result is not None:
                     waiting.append(result)
                 if isinstance(effect, Changed | Note):
@@ -157,6 +158,11 @@ class Agent:
                     self._close_unused()
                 if isinstance(effect, Ended):
                     self._loop.end()
+
+    def _breathe(self) -> None:
+        """Between two pieces of work: hundreds of addresses take longer than a process may be silent, or not wait."""
+        self._loop.breathe()
+        self._bond.beat(self._clock.monotonic())
 
     def _woke(self) -> None:
         """Before anything that waits: what the kernel took from a MASTER that slept must not be put back."""
@@ -178,7 +184,7 @@ class Agent:
             self._refresh_at = now + REFRESH_S
             self._woke()
             self._look()
-            for result in self._hands.refresh():
+            for result in self._hands.refresh(self._breathe):
                 self._feed(result)
             self._judge_refusals(now)
         if now >= self._tell_at:

@@ -18,7 +18,8 @@ from syncsrv.failover.records import NoRecordError
 BEAT = b"."
 """A message that is no will, and says that the agent lives."""
 
-LARGEST = 192 * 1024
+LARGEST = 1 << 20
+"""Bytes: 255 vhids with ten addresses each take a third of it."""
 
 PATIENCE_S = 5.0
 """Of silence, when the agent holds nothing."""

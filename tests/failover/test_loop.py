@@ -96,3 +96,13 @@ def test_it_pauses_while_something_is_always_ready_or_the_kernel_would_end_a_rea
         waits = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before
         loop.close()
     assert waits >= 2
+
+
+def test_long_work_within_a_turn_can_pause_too() -> None:
+    loop = Loop(lambda: None, lambda: None)
+    ends_at = time.monotonic() + 4 * BUSY_S
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+    while time.monotonic() < ends_at:
+        loop.breathe()
+    loop.close()
+    assert resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before >= 2

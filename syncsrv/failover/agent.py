@@ -24,7 +24,7 @@ from syncsrv.failover.announce import KernelAnnouncer
 from syncsrv.failover.bond import Bond
 from syncsrv.failover.counting import Counter
 from syncsrv.failover.intent import BadIntentError, Intent
-from syncsrv.failover.lines import Lines
+from syncsrv.failover.lines import Lines, leave
 from syncsrv.failover.rawsock import RawWire
 from syncsrv.failover.report import Self
 from syncsrv.failover.running import Agent, World
@@ -113,4 +113,4 @@ def _parsed(argv: Sequence[str]) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -26,7 +26,7 @@ from syncsrv.errors import SyncsrvError
 from syncsrv.failover import capabilities, realtime, settings, will
 from syncsrv.failover.counting import base_of
 from syncsrv.failover.executor import Executor
-from syncsrv.failover.lines import Lines
+from syncsrv.failover.lines import Lines, leave
 from syncsrv.failover.settings import Settings
 from syncsrv.failover.will import BEAT, Will
 from syncsrv.log import say
@@ -293,4 +293,4 @@ def _agents_start_ordinary() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
+import sys
 import threading
+from typing import NoReturn
 
 from syncsrv import log
 
 WAITING_MOST = 2000
 STACK = 256 * 1024
 """Bytes: the thread's stack is locked memory, as everything here."""
+
+_THREAD = "carp-log"
 
 LAST_S = 0.5
 """For the last lines, when the process ends."""
@@ -49,7 +54,7 @@ class Lines:
         self._quick = _Queued(self._lines)
         root.handlers[:] = [self._quick]
         before = threading.stack_size(STACK)
-        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._thread = threading.Thread(target=self._write, name=_THREAD, daemon=True)
         self._thread.start()
         threading.stack_size(before)
 
@@ -69,3 +74,14 @@ class Lines:
                 told = self._quick.lost
                 text = f"{told} lines were lost until now: nobody read them in time"
                 self._slow.handle(logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, None, None))
+
+
+def leave(status: int) -> NoReturn:
+    """End the process, also where nobody reads its last lines: the interpreter would wait for them for ever.
+
+    Args:
+        status: its exit status; after ``Lines.close``.
+    """
+    if any(thread.name == _THREAD for thread in threading.enumerate()):
+        os._exit(status)
+    sys.exit(status)

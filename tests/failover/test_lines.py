@@ -41,3 +41,26 @@ def test_who_reads_nothing_stops_nobody_and_hears_what_he_missed() -> None:
     assert child.wait(10) == 0
     child.stdout.close()
     assert "lines were lost until now: nobody read them in time" in said
+
+
+ENDS = """
+import logging
+from syncsrv.failover.lines import Lines, leave
+lines = Lines("carp")
+for number in range(2000):
+    logging.getLogger("x").info("a line that nobody reads, and that is long enough to fill a pipe: %d", number)
+lines.close()
+leave(3)
+"""
+
+
+def test_it_ends_with_its_status_although_nobody_reads() -> None:
+    reading, writing = os.pipe()
+    child = subprocess.Popen([sys.executable, "-c", ENDS], stderr=writing)
+    os.close(writing)
+    try:
+        assert child.wait(20) == 3
+    finally:
+        child.kill()
+        child.wait()
+        os.close(reading)

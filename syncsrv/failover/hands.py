@@ -231,6 +231,10 @@ class Hands:
                     found = True
         return found
 
+    def runs(self, key: Key) -> bool:
+        """Whether it is MASTER or BACKUP."""
+        return key in self.holding or key in self._backups
+
     def held(self, key: Key) -> tuple[str, ...]:
         """Which addresses of a vhid are on its device now, as they are configured."""
         one = self.served[key]

@@ -289,15 +289,14 @@ class Agent:
             self._hands.devices.pop(name).close()
 
     def _refusals(self, now: float) -> dict[Key, str]:
-        """Which vhids must not run, and why. One that is MASTER is not taken down by a stranger's packet."""
+        """Which vhids must not run, and why. No stranger's packets take one down that runs: they can be forged."""
         found = {}
         for vip in self._settings.vips:
             key = Key(vip.device, vip.vhid)
             uncarried = self._hands.cannot_carry(*key) if vip.virtual_mac else ""
             device = self._hands.devices.get(vip.device)
             heard = device.strangers(now) if device is not None else ()
-            serving = key in self._hands.holding
-            strangers = [] if serving else [source for vhid, source in heard if vhid == vip.vhid]
+            strangers = [] if self._hands.runs(key) else [source for vhid, source in heard if vhid == vip.vhid]
             why = refusal(vip, self._settings, strangers) or uncarried
             if why:
                 found[key] = why

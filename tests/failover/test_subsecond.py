@@ -104,3 +104,16 @@ def test_who_does_not_know_its_peers_says_so_until_it_does(net: Lab, short_tmp: 
         assert a.await_state("INIT").reason == UNKNOWN + REMEDY
         b.await_state("MASTER")
         until(lambda: net.holders() == {"b"}, what="b alone")
+
+
+@pytest.mark.long
+def test_a_backup_is_not_taken_out_by_a_strangers_adverts(net: Lab, short_tmp: Path) -> None:
+    """They can be forged from any address; a BACKUP that believed them would not serve when the MASTER dies."""
+    with carp_nodes(net, short_tmp) as (a, b):
+        b.settings = replace(b.settings, own_peers={"c": ("10.99.0.9",)})  # so a is a stranger to it
+        a.start().await_state("MASTER")
+        b.start().await_state("BACKUP")
+        b.await_report(lambda report: any(one.foreign for one in report.devices), 20, "b to know a stranger")
+        assert b.await_report(lambda _: True).vips[0].state == "BACKUP"
+        a.signal(signal.SIGKILL)
+        b.await_state("MASTER")

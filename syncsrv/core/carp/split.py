@@ -133,7 +133,8 @@ class Split:
                 was = self._told.get(vip.key) == name
                 if vip.key in told or not (was or (vip.key, name) in sure):
                     continue
-                if diagnose.deaf(us, peer, vip.key, was=was):
+                possible = 0 <= vip.advbase <= 254 and _advskew(vip) >= 0
+                if possible and diagnose.deaf(us, peer, vip.key, was=was):
                     told[vip.key] = name
                     self._carp.peer_serves(
                         PeerServes(mine[vip.key].device, vip.vhid, name, vip.advbase, _advskew(vip), TOLD_S)

@@ -140,6 +140,19 @@ def test_a_deaf_node_is_kept_down_while_the_word_is_fresh_and_no_longer(scene: S
     assert scene.troubles() == "", "once free it must be heard again to be believed"
 
 
+@pytest.mark.parametrize("nonsense", [{"advbase": 999}, {"advbase": -1}, {"advertised": -5}])
+def test_a_peer_that_advertises_the_impossible_is_believed_nothing(scene: Scene, nonsense: dict[str, Any]) -> None:
+    for _ in range(2):
+        scene.fw2_says("MASTER", hears_fw1=True)
+        facts = scene.book["fw2"].facts
+        assert facts is not None
+        facts = replace(facts, vips=tuple(replace(one, **nonsense) for one in facts.vips))
+        scene.book["fw2"] = replace(scene.book["fw2"], facts=facts)
+        scene.split.look()
+        scene.clock.at += 5
+    assert scene.told() == []
+
+
 def test_a_deaf_node_that_hears_again_is_told_nothing(scene: Scene) -> None:
     for _ in range(2):
         scene.fw2_says("MASTER", hears_fw1=True)

@@ -113,7 +113,9 @@ def test_a_backup_is_not_taken_out_by_a_strangers_adverts(net: Lab, short_tmp: P
         b.settings = replace(b.settings, own_peers={"c": ("10.99.0.9",)})  # so a is a stranger to it
         a.start().await_state("MASTER")
         b.start().await_state("BACKUP")
-        b.await_report(lambda report: any(one.foreign for one in report.devices), 20, "b to know a stranger")
-        assert b.await_report(lambda _: True).vips[0].state == "BACKUP"
+        known = b.await_report(lambda report: any(one.foreign for one in report.devices), 20, "b to know a stranger")
+        heard = known.devices[0].received + 75  # some seconds, so that it has been judged
+        later = b.await_report(lambda report: report.devices[0].received > heard, 20)
+        assert later.vips[0].state == "BACKUP"
         a.signal(signal.SIGKILL)
         b.await_state("MASTER")

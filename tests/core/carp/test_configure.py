@@ -137,7 +137,7 @@ def test_a_refusal_is_said_until_it_is_taken(short_tmp: Path) -> None:
         assert "did not take what it was told: there is no device eth9" in trouble
         carp.refuses = ""
         save(node, "vhid: 3", "vhid: 4")
-        assert node.core.carp.info().troubles == ()
+        until(lambda: node.core.carp.info().troubles == (), what="a report of the process with what it took")
 
 
 def test_a_peers_own_addresses_are_learnt_and_kept(short_tmp: Path) -> None:

@@ -47,6 +47,15 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, usual)
 
 
+@pytest.fixture(autouse=True)
+def _no_signal_stays_blocked() -> Iterator[None]:
+    """A blocked signal is inherited: programs that later tests start could not be told to end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    after = signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert after == before, f"left blocked: {after ^ before}"
+
+
 @pytest.fixture
 def short_tmp() -> Iterator[Path]:
     """A folder whose path is short enough for Unix sockets some levels below it (their limit is 107 bytes)."""

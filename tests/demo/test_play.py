@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -93,10 +93,13 @@ def test_signals_that_come_at_once_leave_nothing_either(place: Path) -> None:
     every = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def told(scene: Scene) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, every)
-        for number in every:
-            os.kill(os.getpid(), number)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, every)
+        here = threading.get_ident()  # a signal to the process may be taken by another thread at once
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, every)
+        try:
+            for number in every:
+                signal.pthread_kill(here, number)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     with pytest.raises((KeyboardInterrupt, EndedBySignal)):
         play(quiet(), SystemClock(), stay=False, keep=False, place=place, steps=(Step("told to end", told),))

@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from syncsrv.failover.messages import DeviceReport, Report, VipReport
+from syncsrv.failover.messages import DeviceReport
 from syncsrv.failover.settings import SetSettings, Settings, VipSettings
+from tests.support.reports import report, vip
 
 VIP = VipSettings(
     vhid=1,
@@ -47,44 +48,21 @@ FULL = replace(
 )
 """With everything that settings can hold."""
 
-REPORT = Report(
+REPORT = report(
+    vip(
+        "MASTER",
+        reason="no advert for 3.4 s",
+        since_boot_s=12.5,
+        advertised=240,
+        transitions=2,
+        handover="no peer took over",
+        counters={"accepted": 3},
+    ),
     seq=7,
-    pid=2,
-    guardian_pid=1,
-    node="fw1",
-    timing="real-time",
     settings_digest="0123456789abcdef",
-    disabled=False,
     maintenance=True,
-    switchover=False,
-    hold_preempt="",
-    ready=True,
     demotion_total=240,
     demotion_reasons={"maintenance": 240},
-    hold_down_s=0.0,
-    vips=(
-        VipReport(
-            vhid=1,
-            interface="lan",
-            device="eth0",
-            state="MASTER",
-            reason="no advert for 3.4 s",
-            since_boot_s=12.5,
-            addresses=("192.0.2.10/24",),
-            held=("192.0.2.10/24",),
-            advbase=1,
-            advskew=0,
-            advertised=240,
-            master_source="",
-            master_peer="",
-            master_advskew=-1,
-            heard_age_s=-1.0,
-            transitions=2,
-            handover="no peer took over",
-            conflicts=(),
-            counters={"accepted": 3},
-        ),
-    ),
     devices=(
         DeviceReport(
             device="eth0",

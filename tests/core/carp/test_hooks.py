@@ -14,7 +14,7 @@ from syncsrv.config.model import Node, Role
 from syncsrv.core.carp.hooks import NAMES, StateHooks, Told, told_of
 from syncsrv.core.carp.standing import NodeState, why
 from syncsrv.shipped import folder
-from tests.core.carp.reports import report, vip
+from tests.support.reports import report, vip
 from tests.support.wait import until
 
 Opened = Callable[..., StateHooks]

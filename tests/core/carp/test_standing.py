@@ -8,7 +8,7 @@ import pytest
 
 from syncsrv.core.carp import standing
 from syncsrv.core.carp.standing import NodeState
-from tests.core.carp.reports import report, vip
+from tests.support.reports import report, vip
 
 
 @pytest.mark.parametrize(

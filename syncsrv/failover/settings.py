@@ -84,8 +84,7 @@ class VipSettings:
             raise ValueError(f"vhid is {self.vhid}, not 1..255")
         if not 0 <= self.advbase <= 254:
             raise ValueError(f"advbase is {self.advbase}, not 0..254")
-        if not 1 <= len(self.device.encode()) <= 15:  # IFNAMSIZ with its zero
-            raise ValueError(f"device is {self.device!r}, which no device can be called")
+        _check_device(self.device)
         if not self.addresses:
             raise ValueError("addresses is empty")
         for written in self.addresses:
@@ -113,6 +112,69 @@ class VipSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StateLink:
+    """One way from node to node for the tables of connections.
+
+    Attributes:
+        device: of this node.
+        address: its own address there, from which it sends.
+        peer: the other node's address there, for unicast; empty: multicast.
+    """
+
+    device: str
+    address: str
+    peer: str
+
+    def __post_init__(self) -> None:
+        _check_device(self.device)
+        own = ipaddress.ip_address(self.address)
+        if not self.peer:
+            if own.version != 4:
+                raise ValueError(f"address is {self.address}: multicast goes by IPv4 only, so name the peer's address")
+            return
+        peer = ipaddress.ip_address(self.peer)
+        if peer.version != own.version:
+            raise ValueError(f"peer is {self.peer}, of another family than {self.address}")
+        if peer == own:
+            raise ValueError(f"peer is {self.peer}, which is this node's own address")
+
+
+@dataclass(frozen=True, slots=True)
+class StateSync:
+    """How connections that live on reach the other node.
+
+    Attributes:
+        links: the first is used; each further one stands by for those before it. All unicast, or all multicast.
+        group: for multicast.
+        port: of UDP; the second link uses the next one, and so on.
+        ignore: addresses whose connections are this node's own and never sent: its own addresses, and the virtual ones.
+        timeout_s: seconds that a node waits, demoted, for the other's table before it counts as ready without.
+    """
+
+    engine: Literal["conntrackd"]
+    links: tuple[StateLink, ...]
+    group: str
+    port: int
+    ignore: tuple[str, ...]
+    timeout_s: float
+
+    def __post_init__(self) -> None:
+        if not self.links:
+            raise ValueError("links is empty")
+        if len({bool(link.peer) for link in self.links}) > 1:
+            raise ValueError("links holds some with a peer and some without: all must be unicast, or none")
+        group = ipaddress.ip_address(self.group)
+        if group.version != 4 or not group.is_multicast:
+            raise ValueError(f"group is {self.group}, no IPv4 multicast group")
+        if not 1 <= self.port <= 65536 - len(self.links):
+            raise ValueError(f"port is {self.port}, not 1..{65536 - len(self.links)} with {len(self.links)} links")
+        for address in self.ignore:
+            ipaddress.ip_address(address)
+        if self.timeout_s <= 0:
+            raise ValueError("timeout_s is not above 0")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of it.
 
@@ -126,6 +188,7 @@ class Settings:
         run_dir: where carp.sock is made.
         tracked: devices whose loss of link demotes the whole node.
         own_peers: our other nodes, by name: their source addresses, which each told over SSH.
+        state_sync: how open connections live on through a change of MASTER; None: they do not.
     """
 
     node: str
@@ -138,6 +201,7 @@ class Settings:
     vips: tuple[VipSettings, ...]
     tracked: tuple[str, ...]
     own_peers: Mapping[str, tuple[str, ...]]
+    state_sync: StateSync | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.advskew <= SKEW_MOST:
@@ -160,8 +224,11 @@ class Settings:
 
 
 def to_json(settings: Settings) -> dict[str, Any]:
-    """As a JSON object, with its format."""
-    return {"format": FORMAT, **records.to_plain(settings)}
+    """As a JSON object, with its format; without ``state_sync`` where there is none, as versions before it wrote it."""
+    plain = records.to_plain(settings)
+    if settings.state_sync is None:
+        del plain["state_sync"]
+    return {"format": FORMAT, **plain}
 
 
 def from_json(data: object) -> Settings:
@@ -171,7 +238,8 @@ def from_json(data: object) -> Settings:
         BadSettingsError: a key is unknown, missing or wrong.
     """
     try:
-        return records.from_plain(Settings, take_format(data, FORMAT))
+        plain = take_format(data, FORMAT)
+        return records.from_plain(Settings, {"state_sync": None, **plain} if isinstance(plain, dict) else plain)
     except NoRecordError as error:
         raise BadSettingsError(str(error)) from None
 
@@ -223,6 +291,12 @@ def take_format(data: object, known: int) -> object:
     if type(data["format"]) is not int or data["format"] != known:
         raise NoRecordError("format", f"is {data['format']!r}, and this version knows {known}")
     return {key: value for key, value in data.items() if key != "format"}
+
+
+def _check_device(device: str) -> None:
+    """What the kernel takes as a name (dev_valid_name; IFNAMSIZ counts the final zero)."""
+    if not 1 <= len(device.encode()) <= 15:
+        raise ValueError(f"device is {device!r}, which no device can be called")
 
 
 def _check_password(password: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from syncsrv.failover.messages import DeviceReport
-from syncsrv.failover.settings import SetSettings, Settings, VipSettings
+from syncsrv.failover.settings import SetSettings, Settings, StateLink, StateSync, VipSettings
 from tests.support.reports import report, vip
 
 VIP = VipSettings(
@@ -32,8 +32,18 @@ SETTINGS = Settings(
     own_peers={"fw2": ("192.0.2.2", "2001:db8::2")},
 )
 
+STATE_SYNC = StateSync(
+    engine="conntrackd",
+    links=(StateLink("eth2", "10.3.0.1", "10.3.0.2"), StateLink("eth3", "fd03::1", "fd03::2")),
+    group="225.0.0.50",
+    port=3780,
+    ignore=("127.0.0.1", "::1", "192.0.2.1", "192.0.2.10", "2001:db8::10"),
+    timeout_s=60.0,
+)
+
 FULL = replace(
     SETTINGS,
+    state_sync=STATE_SYNC,
     vips=(
         VIP,
         replace(

@@ -20,6 +20,12 @@ def test_what_is_written_is_read_back() -> None:
     assert json.loads(settings.encode(FULL))["format"] == 1
 
 
+def test_without_state_sync_the_file_is_the_one_of_versions_that_did_not_know_it() -> None:
+    plain = settings.to_json(SETTINGS)
+    assert "state_sync" not in plain
+    assert settings.from_json(plain) == settings.from_json({**plain, "state_sync": None}) == SETTINGS
+
+
 def test_the_same_settings_have_the_same_digest_and_others_another() -> None:
     assert settings.decode(settings.encode(FULL)).digest == FULL.digest
     assert replace(FULL, advskew=1).digest != FULL.digest
@@ -78,6 +84,19 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("vips.1.wire", {"addresses": ["x"], "password": ""}, "vips[1].wire: 'x'"),
         ("vips.1.accept", [None], "vips[1].accept[0]: is no object"),
         ("vips.1.virtual_mac", 1, "vips[1].virtual_mac: is neither true nor false"),
+        ("state_sync", {}, "state_sync.engine: is missing"),
+        ("state_sync.engine", "pfsync", "state_sync.engine: is none of conntrackd"),
+        ("state_sync.links", [], "state_sync: links is empty"),
+        ("state_sync.links.0.device", "", "which no device can be called"),
+        ("state_sync.links.0.address", "fw1", "'fw1'"),
+        ("state_sync.links.0.peer", "", "some with a peer and some without"),
+        ("state_sync.links.0.peer", "10.3.0.1", "which is this node's own address"),
+        ("state_sync.links.1.peer", "10.3.0.2", "of another family than fd03::1"),
+        ("state_sync.links.1.peer", "", "state_sync.links[1]: address is fd03::1: multicast goes by IPv4 only"),
+        ("state_sync.group", "10.3.0.1", "no IPv4 multicast group"),
+        ("state_sync.port", 65535, "port is 65535, not 1..65534 with 2 links"),
+        ("state_sync.ignore", ["10.3.0.0/24"], "'10.3.0.0/24'"),
+        ("state_sync.timeout_s", 0, "timeout_s is not above 0"),
         ("own_peers", {"fw2": "192.0.2.2"}, "own_peers.fw2: is no list"),
         ("own_peers", {"fw2": ["fw2.example"]}, "'fw2.example'"),
     ],

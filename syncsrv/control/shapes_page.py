@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from syncsrv.control.shapes import AreaCount, Step
+from syncsrv.control.shapes import Step
+from syncsrv.control.shapes_history import AreaCount
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,30 +12,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from syncsrv.control.shapes import (
-    CommitReply,
-    CommitRequest,
-    DiffReply,
-    DiffRequest,
     Empty,
     Facts,
     FactsRequest,
-    FetchReply,
-    FetchRequest,
     JobReply,
     JobRequest,
     JobStarted,
-    LogReply,
-    LogRequest,
     PullRequest,
     RollbackRequest,
-    ServicesReply,
-    ServicesRequest,
-    ShowReply,
-    ShowRequest,
     Status,
     SyncRequest,
 )
 from syncsrv.control.shapes_failover import Declaration, VipReply, VipRequest
+from syncsrv.control.shapes_history import (
+    CommitReply,
+    CommitRequest,
+    DiffReply,
+    DiffRequest,
+    FetchReply,
+    FetchRequest,
+    LogReply,
+    LogRequest,
+    ShowReply,
+    ShowRequest,
+)
 from syncsrv.control.shapes_page import (
     AuditReply,
     AuditRequest,
@@ -61,6 +61,7 @@ from syncsrv.control.shapes_people import (
     UserRequest,
     UsersReply,
 )
+from syncsrv.control.shapes_services import ServicesReply, ServicesRequest
 
 
 class Door(enum.StrEnum):

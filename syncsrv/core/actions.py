@@ -9,7 +9,8 @@ from syncsrv.apply.order import Outcome
 from syncsrv.apply.steps import Steps
 from syncsrv.control.codec import decode_reply
 from syncsrv.control.dispatch import Caller
-from syncsrv.control.shapes import JobReply, JobStarted, NodeResult, ServicesReply, ServicesRequest, Step
+from syncsrv.control.shapes import JobReply, JobStarted, NodeResult, Step
+from syncsrv.control.shapes_services import ServicesReply, ServicesRequest
 from syncsrv.core.facts import service_infos
 from syncsrv.core.jobs import Job, about, click_of, result_of
 from syncsrv.core.parts import Core

@@ -27,9 +27,7 @@ from syncsrv.config.model import Cluster
 from syncsrv.config.problem import ConfigurationError
 from syncsrv.control.codec import decode_reply
 from syncsrv.control.serve import Limits, Server
-from syncsrv.control.shapes import (
-    Facts,
-)
+from syncsrv.control.shapes import Facts
 from syncsrv.control.sockets import local_process
 from syncsrv.control.verbs import VERBS, Door
 from syncsrv.core import schedules, upkeep

@@ -9,7 +9,9 @@ from syncsrv.apply.settle import KNOWN_GOOD
 from syncsrv.clock import rfc3339
 from syncsrv.config.model import Extra, Role, RunOn
 from syncsrv.config.values import split_listen
-from syncsrv.control.shapes import Facts, FactsRequest, HeadInfo, LeftOutInfo, Pending, ServiceInfo, Status
+from syncsrv.control.shapes import Facts, FactsRequest, HeadInfo, Pending, Status
+from syncsrv.control.shapes_history import LeftOutInfo
+from syncsrv.control.shapes_services import ServiceInfo
 from syncsrv.core import status as statuses
 from syncsrv.core.carp.declare import in_force
 from syncsrv.core.carp.told import sources

@@ -9,7 +9,7 @@ from syncsrv.control.codec import decode_reply
 from syncsrv.control.connection import Stream
 from syncsrv.control.errors import Body
 from syncsrv.control.frames import ProtocolMismatchError
-from syncsrv.control.shapes import FetchReply
+from syncsrv.control.shapes_history import FetchReply
 from syncsrv.core.parts import Core
 from syncsrv.errors import SyncsrvError, UnreachableError, UsageError
 from syncsrv.store.exchange import HostileObjectsError, Incoming, IncompleteError

@@ -9,7 +9,7 @@ from typing import Any
 from syncsrv.apply.record import UNSAVED, NotRecordedError
 from syncsrv.apply.settle import JOB_REFS
 from syncsrv.config.model import Role
-from syncsrv.control import shapes, shapes_people
+from syncsrv.control import shapes, shapes_history, shapes_people
 from syncsrv.control.dispatch import BusyError, Call, Caller, Handler, Streamed
 from syncsrv.control.shapes_page import OwnPasswordRequest
 from syncsrv.control.verbs import Door
@@ -116,7 +116,7 @@ class Handlers:
             raise DeniedError(f"cannot abort job {request.job}: {asked_by} asked for it", "abort it on the node itself")
         return self._core.jobs.abort(request.job, caller.label).follow(request.after, 0.0)
 
-    def _commit(self, caller: Caller, request: shapes.CommitRequest, call: Call) -> shapes.CommitReply:
+    def _commit(self, caller: Caller, request: shapes_history.CommitRequest, call: Call) -> shapes_history.CommitReply:
         core = self._core
         paths = [tree_path(path) for path in request.paths]
         areas = core.areas()
@@ -134,7 +134,7 @@ class Handlers:
         )
         if refused:
             raise NotRecordedError(refused)
-        return shapes.CommitReply(
+        return shapes_history.CommitReply(
             recorded.commit, recorded.subject, recorded.changed, facts.left_out(recorded.live.left_out)
         )
 
@@ -155,7 +155,7 @@ class Handlers:
         preview.refuse_stale_rollback(self._core, request)
         return shapes.JobStarted(rollback.rollback(self._core, request, caller).id)
 
-    def _fetch(self, caller: Caller, request: shapes.FetchRequest, call: Call) -> Streamed:
+    def _fetch(self, caller: Caller, request: shapes_history.FetchRequest, call: Call) -> Streamed:
         """A peer gets what sync tags, running dry runs and main reach; nothing else has a name here."""
         store = self._core.store
         head = self._core.recorder.head()
@@ -173,7 +173,7 @@ class Handlers:
         elif request.want != "main":
             raise UsageError(f"cannot send {request.want!r}: only tag and main can be asked for")
         haves = [one for one in request.haves if store.has(one)]
-        reply = shapes.FetchReply(name, wanted or "", head, __version__)
+        reply = shapes_history.FetchReply(name, wanted or "", head, __version__)
         chunks: Iterator[bytes] = iter(closure(store, [wanted], haves)) if wanted else iter(())
         return Streamed(reply, chunks)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from syncsrv.config.model import Cluster
-from syncsrv.control.shapes import AreaCount
+from syncsrv.control.shapes_history import AreaCount
 from syncsrv.core.parts import Core
 from syncsrv.errors import RefusedError, SyncsrvError
 from syncsrv.plan.areas import Areas

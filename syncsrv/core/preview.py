@@ -15,8 +15,9 @@ from syncsrv.apply.order import Order
 from syncsrv.config.load import parse_cluster
 from syncsrv.config.model import Cluster, Role
 from syncsrv.config.problem import ConfigurationError
-from syncsrv.control.shapes import Facts, RollbackRequest, ServiceInfo, SyncRequest
+from syncsrv.control.shapes import Facts, RollbackRequest, SyncRequest
 from syncsrv.control.shapes_page import NodePreview, PreviewReply, PreviewRequest
+from syncsrv.control.shapes_services import ServiceInfo
 from syncsrv.core import master, rollback
 from syncsrv.core.carp import serving
 from syncsrv.core.facts import service_info

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from syncsrv.apply import prepare
 from syncsrv.config.model import Cluster, ManagerKind, OnChange
-from syncsrv.control.shapes import ServiceInfo
 from syncsrv.control.shapes_page import GuardInfo, NodePreview, ServicePlan
+from syncsrv.control.shapes_services import ServiceInfo
 from syncsrv.core.planned import counted_by_area
 from syncsrv.plan.diff import Change
 from syncsrv.plan.guards import NEEDS_ADMIN, Fired

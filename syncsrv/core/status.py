@@ -11,19 +11,10 @@ from datetime import datetime
 
 from syncsrv.clock import rfc3339
 from syncsrv.config.model import Role
-from syncsrv.control.shapes import (
-    Facts,
-    HeadInfo,
-    JobInfo,
-    LastSync,
-    LeftOutInfo,
-    PeerInfo,
-    Pending,
-    ServiceInfo,
-    Status,
-    SyncInfo,
-)
+from syncsrv.control.shapes import Facts, HeadInfo, JobInfo, LastSync, PeerInfo, Pending, Status, SyncInfo
 from syncsrv.control.shapes_failover import Demotion, FailoverInfo, VipInfo
+from syncsrv.control.shapes_history import LeftOutInfo
+from syncsrv.control.shapes_services import ServiceInfo
 from syncsrv.core.peers import Heard
 from syncsrv.plan.verdict import Sentence, Situation, Verdict, verdict, worst
 from syncsrv.version import __version__

@@ -15,9 +15,7 @@ from dataclasses import replace
 from syncsrv.clock import Clock, rfc3339
 from syncsrv.control.dispatch import Call, Caller, Handler, named_person
 from syncsrv.control.errors import NotLoggedInError, SlowDownError
-from syncsrv.control.shapes import (
-    Empty,
-)
+from syncsrv.control.shapes import Empty
 from syncsrv.control.shapes_page import LoginRequest, LogoutRequest, OwnPasswordRequest, Session
 from syncsrv.control.verbs import Door
 from syncsrv.core.devices import Devices

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncsrv.control.shapes import CommitReply, LeftOutInfo
+from syncsrv.control.shapes_history import CommitReply, LeftOutInfo
 from tests.cli.toycore import Toy
 
 LEFT = LeftOutInfo("/etc/big", "proxy", "too-large", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from syncsrv.control.shapes import DiffReply, NodeDiff
+from syncsrv.control.shapes_history import DiffReply, NodeDiff
 from syncsrv.errors import SyncsrvError, UnreachableError
 from tests.cli.test_show import FILES
 from tests.cli.toycore import Toy

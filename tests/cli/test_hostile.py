@@ -6,18 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from syncsrv.control.shapes import (
-    CommitReply,
-    DiffReply,
-    JobReply,
-    JobStarted,
-    LogReply,
-    ServicesReply,
-    ShowReply,
-    Status,
-)
+from syncsrv.control.shapes import JobReply, JobStarted, Status
 from syncsrv.control.shapes_failover import VipReply
+from syncsrv.control.shapes_history import CommitReply, DiffReply, LogReply, ShowReply
 from syncsrv.control.shapes_people import TokenReply, UsersReply
+from syncsrv.control.shapes_services import ServicesReply
 from syncsrv.errors import SyncsrvError
 from tests.cli.toycore import HOSTILE, Toy, hostile, steers
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from syncsrv.cli.log import who
-from syncsrv.control.shapes import LogEntry, LogReply
+from syncsrv.control.shapes_history import LogEntry, LogReply
 from tests.cli.toycore import Toy
 
 ONE = LogEntry(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from syncsrv.control.shapes import NodeResult, ServicesReply
+from syncsrv.control.shapes import NodeResult
+from syncsrv.control.shapes_services import ServicesReply
 from tests.cli.test_status import DNS, NGINX
 from tests.cli.toycore import Toy
 

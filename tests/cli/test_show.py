@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from syncsrv.control.shapes import FileChange, ShowReply
+from syncsrv.control.shapes_history import FileChange, ShowReply
 from syncsrv.store.revisions import UnknownRevisionError
 from tests.cli.test_log import ONE
 from tests.cli.toycore import Toy

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import fields, replace
 
-from syncsrv.control.shapes import HeadInfo, LastSync, LeftOutInfo, PeerInfo, ServiceInfo, Status, SyncInfo
+from syncsrv.control.shapes import HeadInfo, LastSync, PeerInfo, Status, SyncInfo
+from syncsrv.control.shapes_history import LeftOutInfo
+from syncsrv.control.shapes_services import ServiceInfo
 from tests.cli.toycore import Toy
 
 SYNC = SyncInfo(

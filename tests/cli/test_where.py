@@ -7,7 +7,7 @@ import os
 import pytest
 
 from syncsrv.cli.where import named
-from syncsrv.control.shapes import CommitReply
+from syncsrv.control.shapes_history import CommitReply
 from tests.cli.toycore import Toy
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from syncsrv.control.dispatch import Caller
-from syncsrv.control.shapes import JobStarted, ServicesReply, ServicesRequest
+from syncsrv.control.shapes import JobStarted
+from syncsrv.control.shapes_services import ServicesReply, ServicesRequest
 from syncsrv.control.verbs import Door
 from syncsrv.errors import UnreachableError, UsageError
 from syncsrv.services.control import UnknownServiceError

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from syncsrv.control.shapes import (
-    ServicesRequest,
-    SyncRequest,
-)
+from syncsrv.control.shapes import SyncRequest
 from syncsrv.control.shapes_page import AuditReply, AuditRequest, ReceiptInfo
 from syncsrv.control.shapes_people import PasswordRequest, TokenReply, UserAddRequest, UserRequest
+from syncsrv.control.shapes_services import ServicesRequest
 from syncsrv.core import audit as audits
 from syncsrv.errors import SyncsrvError, UsageError
 from syncsrv.store.receipts import AUDIT, UnknownReceiptError, append_receipt

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from syncsrv.control.codec import encode
-from syncsrv.control.shapes import CommitReply, CommitRequest, Facts, FactsRequest, Status, SyncRequest
+from syncsrv.control.shapes import Facts, FactsRequest, Status, SyncRequest
+from syncsrv.control.shapes_history import CommitReply, CommitRequest
 from syncsrv.core import facts
 from tests.core.corekit import CLUSTER, Node, Pair, pair_of, single
 

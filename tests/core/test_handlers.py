@@ -12,14 +12,8 @@ import pytest
 from syncsrv.apply.record import NotRecordedError
 from syncsrv.apply.settle import JOB_REFS
 from syncsrv.control.dispatch import BusyError, Call, Caller, Streamed
-from syncsrv.control.shapes import (
-    CommitReply,
-    CommitRequest,
-    FetchReply,
-    FetchRequest,
-    JobRequest,
-    SyncRequest,
-)
+from syncsrv.control.shapes import JobRequest, SyncRequest
+from syncsrv.control.shapes_history import CommitReply, CommitRequest, FetchReply, FetchRequest
 from syncsrv.control.shapes_page import AuditRequest
 from syncsrv.control.shapes_people import PasswordRequest, TokenReply, UserAddRequest, UserRequest, UsersReply
 from syncsrv.control.verbs import VERBS, Door

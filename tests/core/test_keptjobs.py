@@ -10,7 +10,8 @@ import pytest
 from syncsrv.apply.order import Outcome
 from syncsrv.apply.steps import Steps
 from syncsrv.control.codec import encode
-from syncsrv.control.shapes import JobReply, JobRequest, NodeResult, RollbackRequest, ServicesRequest, Step, SyncRequest
+from syncsrv.control.shapes import JobReply, JobRequest, NodeResult, RollbackRequest, Step, SyncRequest
+from syncsrv.control.shapes_services import ServicesRequest
 from syncsrv.core.jobs import Job, Jobs, UnknownJobError
 from syncsrv.core.receipts import OUTPUT_KEPT, noted
 from syncsrv.store.receipts import BadReceiptError, append_receipt, find_receipt, read_receipts

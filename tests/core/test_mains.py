@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from syncsrv.control.shapes import CommitRequest, DiffReply, DiffRequest, JobReply, SyncRequest
+from syncsrv.control.shapes import JobReply, SyncRequest
+from syncsrv.control.shapes_history import CommitRequest, DiffReply, DiffRequest
 from syncsrv.core.mains import AGAIN_S, follow_main, known_main, peer_main, remember_main
 from syncsrv.errors import UnreachableError
 from tests.core.corekit import Node, Pair, pair_of

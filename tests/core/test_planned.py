@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncsrv.control.shapes import AreaCount
+from syncsrv.control.shapes_history import AreaCount
 from syncsrv.core.planned import counted_by_area
 from syncsrv.plan.diff import Change
 from syncsrv.plan.tree import Entry, Kind

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from syncsrv.control.codec import encode
-from syncsrv.control.shapes import (
+from syncsrv.control.shapes import SyncRequest
+from syncsrv.control.shapes_history import (
     CommitRequest,
     DiffReply,
     DiffRequest,
@@ -18,7 +19,6 @@ from syncsrv.control.shapes import (
     LogRequest,
     ShowReply,
     ShowRequest,
-    SyncRequest,
 )
 from syncsrv.core.views.commits import PATHS_SHOWN
 from syncsrv.errors import UnreachableError, UsageError

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from syncsrv.control.shapes import DiffRequest, LogRequest, RollbackRequest, ShowRequest, SyncRequest
+from syncsrv.control.shapes import RollbackRequest, SyncRequest
+from syncsrv.control.shapes_history import DiffRequest, LogRequest, ShowRequest
 from syncsrv.control.shapes_page import FileRequest, PreviewRequest
 from syncsrv.core.mains import peer_main
 from syncsrv.plan.tree import Entry, Kind

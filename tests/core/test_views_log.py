@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from syncsrv.clock import rfc3339
 from syncsrv.control.codec import encode
 from syncsrv.control.dispatch import Caller
-from syncsrv.control.shapes import CommitRequest, LogEntry, LogReply, LogRequest
+from syncsrv.control.shapes_history import CommitRequest, LogEntry, LogReply, LogRequest
 from syncsrv.control.verbs import Door
 from syncsrv.core.mains import peer_main
 from syncsrv.core.views.commits import UnknownNodeError

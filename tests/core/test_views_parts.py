@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from syncsrv.control.codec import encode
 from syncsrv.control.dispatch import Streamed
-from syncsrv.control.shapes import (
+from syncsrv.control.shapes_history import (
     AreaCount,
     DiffReply,
     DiffRequest,

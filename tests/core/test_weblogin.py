@@ -10,9 +10,7 @@ import pytest
 
 from syncsrv.config.model import Power
 from syncsrv.control.errors import NotLoggedInError, SlowDownError
-from syncsrv.control.shapes import (
-    Empty,
-)
+from syncsrv.control.shapes import Empty
 from syncsrv.control.shapes_page import LoginRequest, LogoutRequest, OwnPasswordRequest, Session
 from syncsrv.control.shapes_people import PersonRecord
 from syncsrv.control.verbs import Door

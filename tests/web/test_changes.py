@@ -11,7 +11,8 @@ from urllib.parse import quote, quote_plus
 import pytest
 from werkzeug.test import TestResponse
 
-from syncsrv.control.shapes import DiffRequest, JobReply, RollbackRequest
+from syncsrv.control.shapes import JobReply, RollbackRequest
+from syncsrv.control.shapes_history import DiffRequest
 from syncsrv.core.jobs import Jobs
 from syncsrv.web.pages.changes import LINKED_REASON, LONGEST_REASON, PAGE_FILES
 from tests.core.corekit import CLUSTER, Node, key_of, pin

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from flask import g
 
-from syncsrv.control.shapes import JobInfo, LeftOutInfo, Status
+from syncsrv.control.shapes import JobInfo, Status
 from syncsrv.control.shapes_failover import Demotion, FailoverInfo, VipInfo
+from syncsrv.control.shapes_history import LeftOutInfo
 from syncsrv.control.shapes_page import Session
 from syncsrv.plan.verdict import TABLE
 from syncsrv.web import access

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from syncsrv.control.dispatch import Caller
-from syncsrv.control.shapes import CommitRequest
+from syncsrv.control.shapes_history import CommitRequest
 from syncsrv.control.verbs import Door
 from syncsrv.core.mains import peer_main
 from syncsrv.web.pages.history import PAGE_COMMITS, PAGE_FILES

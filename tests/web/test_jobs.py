@@ -8,7 +8,8 @@ from html import unescape
 
 import pytest
 
-from syncsrv.control.shapes import JobRequest, NodeResult, RollbackRequest, ServicesRequest, Step, SyncRequest
+from syncsrv.control.shapes import JobRequest, NodeResult, RollbackRequest, Step, SyncRequest
+from syncsrv.control.shapes_services import ServicesRequest
 from syncsrv.core.audit import MOST
 from syncsrv.core.jobs import Job, Jobs
 from syncsrv.web.pages.jobs import RECEIPTS

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from syncsrv.control.shapes import CommitRequest, ServicesRequest
+from syncsrv.control.shapes_history import CommitRequest
+from syncsrv.control.shapes_services import ServicesRequest
 from syncsrv.web.pages.overview import SHOWN
 from syncsrv.web.views.latest import latest
 from tests.web.webkit import Browser, Site, site_of_pair

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from syncsrv.control.shapes import ServicesRequest
+from syncsrv.control.shapes_services import ServicesRequest
 from syncsrv.web.pages.services import JOBS_READ, Question
 from tests.web.webkit import Browser, Site
 

@@ -12,7 +12,8 @@ import pytest
 
 from syncsrv.control.connection import Stream
 from syncsrv.control.errors import Body
-from syncsrv.control.shapes import DiffRequest, JobStarted, RollbackRequest, SyncRequest
+from syncsrv.control.shapes import JobStarted, RollbackRequest, SyncRequest
+from syncsrv.control.shapes_history import DiffRequest
 from syncsrv.web.access import Asking
 from tests.support.wait import until
 from tests.web.webkit import Site, site_of_pair

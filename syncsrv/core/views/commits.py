@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 
 from syncsrv.clock import rfc3339
-from syncsrv.control.shapes import LogEntry, LogReply, LogRequest
+from syncsrv.control.shapes_history import LogEntry, LogReply, LogRequest
 from syncsrv.core.mains import last_known
 from syncsrv.core.parts import TAGS, Core
 from syncsrv.core.views.areas import named

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from syncsrv.config.model import Role
-from syncsrv.control.shapes import DiffReply, DiffRequest, NodeDiff, ShowReply, ShowRequest
+from syncsrv.control.shapes_history import DiffReply, DiffRequest, NodeDiff, ShowReply, ShowRequest
 from syncsrv.core.mains import last_known, peer_main
 from syncsrv.core.parts import Core
 from syncsrv.core.planned import planned

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from syncsrv.control.shapes import AreaCount, FileChange, Slice
+from syncsrv.control.shapes_history import AreaCount, FileChange, Slice
 from syncsrv.core.planned import counted_by_area
 from syncsrv.errors import UsageError
 from syncsrv.plan.areas import Areas

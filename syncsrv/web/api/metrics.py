@@ -18,7 +18,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from syncsrv.control.shapes import ServiceInfo, Status
+from syncsrv.control.shapes import Status
+from syncsrv.control.shapes_services import ServiceInfo
 from syncsrv.plan import verdict
 from syncsrv.web.api import carpmetrics
 

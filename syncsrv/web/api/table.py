@@ -17,17 +17,12 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import Field as Bounds
 
 from syncsrv.control.dispatch import POWERS
-from syncsrv.control.shapes import (
-    Empty,
-    JobRequest,
-    LogRequest,
-    ServicesRequest,
-    Slice,
-    SyncRequest,
-)
+from syncsrv.control.shapes import Empty, JobRequest, SyncRequest
 from syncsrv.control.shapes_failover import ACTIONS, VipRequest
+from syncsrv.control.shapes_history import LogRequest, Slice
 from syncsrv.control.shapes_page import AuditRequest, PreviewRequest
 from syncsrv.control.shapes_people import UserAddRequest as UserAdd
+from syncsrv.control.shapes_services import ServicesRequest
 from syncsrv.control.verbs import VERBS
 from syncsrv.web.api import replies
 

@@ -9,16 +9,8 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, current_app, make_response, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from syncsrv.control.shapes import (
-    DiffReply,
-    DiffRequest,
-    JobStarted,
-    NodeDiff,
-    RollbackRequest,
-    Slice,
-    Status,
-    SyncRequest,
-)
+from syncsrv.control.shapes import JobStarted, RollbackRequest, Status, SyncRequest
+from syncsrv.control.shapes_history import DiffReply, DiffRequest, NodeDiff, Slice
 from syncsrv.control.shapes_page import NodePreview, PreviewReply, PreviewRequest
 from syncsrv.errors import SyncsrvError, UsageError
 from syncsrv.plan.words import listed

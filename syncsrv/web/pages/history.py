@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, current_app, make_response, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from syncsrv.control.shapes import (
+from syncsrv.control.shapes import Status
+from syncsrv.control.shapes_history import (
     AreaCount,
     DiffReply,
     DiffRequest,
@@ -20,7 +21,6 @@ from syncsrv.control.shapes import (
     ShowReply,
     ShowRequest,
     Slice,
-    Status,
 )
 from syncsrv.control.shapes_page import FileReply, FileRequest
 from syncsrv.errors import UnreachableError, UsageError

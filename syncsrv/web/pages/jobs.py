@@ -7,7 +7,8 @@ from urllib.parse import urlencode
 from flask import Blueprint, redirect, render_template, request
 from werkzeug.wrappers import Response
 
-from syncsrv.control.shapes import JobReply, JobRequest, LogRequest, ShowReply, ShowRequest, Slice
+from syncsrv.control.shapes import JobReply, JobRequest
+from syncsrv.control.shapes_history import LogRequest, ShowReply, ShowRequest, Slice
 from syncsrv.control.shapes_page import AuditReply, AuditRequest
 from syncsrv.errors import SyncsrvError
 from syncsrv.web import access

@@ -5,7 +5,8 @@ from __future__ import annotations
 from flask import Blueprint, current_app, render_template
 
 from syncsrv.clock import rfc3339
-from syncsrv.control.shapes import LogEntry, LogRequest, Status
+from syncsrv.control.shapes import Status
+from syncsrv.control.shapes_history import LogEntry, LogRequest
 from syncsrv.errors import SyncsrvError, UsageError
 from syncsrv.plan.words import listed
 from syncsrv.web import access

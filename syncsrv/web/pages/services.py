@@ -9,7 +9,8 @@ from flask import Blueprint, redirect, render_template, request
 from werkzeug.wrappers import Response
 
 from syncsrv.clock import rfc3339
-from syncsrv.control.shapes import JobReply, JobRequest, JobStarted, ServicesRequest, Status
+from syncsrv.control.shapes import JobReply, JobRequest, JobStarted, Status
+from syncsrv.control.shapes_services import ServicesRequest
 from syncsrv.errors import UsageError
 from syncsrv.web import access
 from syncsrv.web.access import needs

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from flask import Blueprint, render_template, request
 
-from syncsrv.control.shapes import DiffReply, DiffRequest, NodeDiff, Slice
+from syncsrv.control.shapes_history import DiffReply, DiffRequest, NodeDiff, Slice
 from syncsrv.errors import SyncsrvError
 from syncsrv.web import access
 from syncsrv.web.access import needs

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-from syncsrv.control.shapes import AreaCount, NodeDiff, PeerInfo, Status
+from syncsrv.control.shapes import PeerInfo, Status
+from syncsrv.control.shapes_history import AreaCount, NodeDiff
 from syncsrv.control.shapes_page import GuardInfo, NodePreview, ServicePlan
 from syncsrv.plan.words import counted, listed
 from syncsrv.web.views.guardwords import on_page

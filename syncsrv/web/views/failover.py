@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from syncsrv.control.shapes import ServiceInfo, Status
+from syncsrv.control.shapes import Status
+from syncsrv.control.shapes_services import ServiceInfo
 from syncsrv.plan.words import counted, listed
 from syncsrv.web.views import vipfacts, well
 from syncsrv.web.views.cells import Fact

@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from syncsrv.control.shapes import FileChange
+from syncsrv.control.shapes_history import FileChange
 from syncsrv.plan.patch import LARGEST
 from syncsrv.web.views.difflines import Efforts, Hunk, Line, Row, TextDiff, text_diff
 from syncsrv.web.views.highlight import Runs

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from syncsrv.control.shapes import AreaCount
+from syncsrv.control.shapes_history import AreaCount
 from syncsrv.plan.words import counted, listed
 from syncsrv.web.views.changes import Target, Totals
 from syncsrv.web.views.verdict import UNSURE, sentence

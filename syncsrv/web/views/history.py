@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 
-from syncsrv.control.shapes import LogEntry, Status
+from syncsrv.control.shapes import Status
+from syncsrv.control.shapes_history import LogEntry
 from syncsrv.plan.words import counted
 from syncsrv.web.views.linehtml import visible
 from syncsrv.web.views.times import moment

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from syncsrv.control.shapes import JobInfo, LogEntry
+from syncsrv.control.shapes import JobInfo
+from syncsrv.control.shapes_history import LogEntry
 from syncsrv.plan.words import counted, listed
 
 

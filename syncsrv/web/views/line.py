@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from syncsrv.control.shapes import LogEntry, PeerInfo, Status, SyncInfo
+from syncsrv.control.shapes import PeerInfo, Status, SyncInfo
+from syncsrv.control.shapes_history import LogEntry
 from syncsrv.plan.words import counted
 from syncsrv.web.views.place import by_number, place
 from syncsrv.web.views.verdict import MASTER, master_of

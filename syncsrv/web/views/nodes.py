@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from syncsrv.control.shapes import HeadInfo, PeerInfo, ServiceInfo, Status
+from syncsrv.control.shapes import HeadInfo, PeerInfo, Status
+from syncsrv.control.shapes_services import ServiceInfo
 from syncsrv.plan.words import counted, listed
 from syncsrv.web.views import viprow, well
 from syncsrv.web.views.cells import Cell, Row

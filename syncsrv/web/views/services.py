@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from syncsrv.control.shapes import JobReply, ServiceInfo, Status
+from syncsrv.control.shapes import JobReply, Status
+from syncsrv.control.shapes_services import ServiceInfo
 from syncsrv.web.views import well
 
 ACTIONS: Mapping[str, tuple[str, ...]] = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from syncsrv.control.shapes import ServiceInfo, Status
+from syncsrv.control.shapes import Status
+from syncsrv.control.shapes_services import ServiceInfo
 from syncsrv.plan.words import listed
 
 MASTER = "master"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from syncsrv.config.model import RunOn
-from syncsrv.control.shapes import ServicesRequest
+from syncsrv.control.shapes_services import ServicesRequest
 from syncsrv.core.carp.roles import BY, Roles
 from syncsrv.core.jobs import Job
 from syncsrv.store.receipts import read_receipts

@@ -7,16 +7,10 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from syncsrv.control.shapes import (
-    JobInfo,
-    LastSync,
-    LeftOutInfo,
-    PeerInfo,
-    ServiceInfo,
-    Status,
-    SyncInfo,
-)
+from syncsrv.control.shapes import JobInfo, LastSync, PeerInfo, Status, SyncInfo
 from syncsrv.control.shapes_failover import UNREPORTED, Demotion, DeviceInfo, FailoverInfo, VipInfo
+from syncsrv.control.shapes_history import LeftOutInfo
+from syncsrv.control.shapes_services import ServiceInfo
 from syncsrv.web.api.carpmetrics import STATES
 from syncsrv.web.api.metrics import render
 

@@ -4,7 +4,9 @@ from dataclasses import fields
 
 import pytest
 
-from syncsrv.control.shapes import DiffRequest, LogRequest, ServicesRequest, Slice, SyncRequest
+from syncsrv.control.shapes import SyncRequest
+from syncsrv.control.shapes_history import DiffRequest, LogRequest, Slice
+from syncsrv.control.shapes_services import ServicesRequest
 from syncsrv.control.verbs import VERBS, Door
 from syncsrv.web.api.table import OPERATIONS, Operation, is_many, without_none
 

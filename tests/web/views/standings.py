@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from syncsrv.control.shapes import HeadInfo, PeerInfo, ServiceInfo, Status, SyncInfo
+from syncsrv.control.shapes import HeadInfo, PeerInfo, Status, SyncInfo
+from syncsrv.control.shapes_services import ServiceInfo
 
 NOW = "2026-11-23T04:21:12Z"
 SEEN = "2026-11-23T04:21:10Z"

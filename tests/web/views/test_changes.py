@@ -9,7 +9,8 @@ import pytest
 from flask import Flask
 
 from syncsrv.clock import SystemClock
-from syncsrv.control.shapes import AreaCount, NodeDiff, PeerInfo
+from syncsrv.control.shapes import PeerInfo
+from syncsrv.control.shapes_history import AreaCount, NodeDiff
 from syncsrv.control.shapes_page import GuardInfo, NodePreview, ServicePlan
 from syncsrv.web import colours
 from syncsrv.web.views.changes import (

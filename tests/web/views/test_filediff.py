@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jinja2 import DictLoader, Environment, StrictUndefined
 
 from syncsrv.clock import SystemClock
-from syncsrv.control.shapes import FileChange
+from syncsrv.control.shapes_history import FileChange
 from syncsrv.web.assets import Assets
 from syncsrv.web.views.difflines import Line
 from syncsrv.web.views.filediff import Badge, FileView, Manner, history_link, shown

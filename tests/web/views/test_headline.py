@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from syncsrv.control.shapes import AreaCount
+from syncsrv.control.shapes_history import AreaCount
 from syncsrv.control.shapes_page import NodePreview
 from syncsrv.web.views.changes import Target, Totals
 from syncsrv.web.views.headline import headline, stop

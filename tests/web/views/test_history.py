@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from syncsrv.control.shapes import HeadInfo, LogEntry, PeerInfo, Status, SyncInfo
+from syncsrv.control.shapes import HeadInfo, PeerInfo, Status, SyncInfo
+from syncsrv.control.shapes_history import LogEntry
 from syncsrv.web.views.history import Asked, chosen, file_address, rows, stands, who, why_no_rollback
 
 NOW = datetime(2026, 11, 23, 4, 21, tzinfo=UTC)

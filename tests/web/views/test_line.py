@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncsrv.control.shapes import LogEntry
+from syncsrv.control.shapes_history import LogEntry
 from syncsrv.web.views.line import POINTS, Point, line
 from tests.web.views.standings import backup, master, peer
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from syncsrv.control.shapes import JobInfo, ServiceInfo
+from syncsrv.control.shapes import JobInfo
+from syncsrv.control.shapes_services import ServiceInfo
 from syncsrv.plan.verdict import TABLE
 from syncsrv.web.views.verdict import KINDS, NOTE, TEXT, answer, brief, sentence
 from tests.web.views.standings import NOW, backup, master, peer, service

@@ -24,7 +24,21 @@ OURS = sources(TOP, "syncsrv")
 TESTS = sources(TOP, "tests")
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "clock", "log", "process", "durable", "single", "shipped", "version", "privilege", "signals", "notify"}),
+    frozenset(
+        {
+            "errors",
+            "clock",
+            "log",
+            "notify",
+            "process",
+            "durable",
+            "single",
+            "shipped",
+            "signals",
+            "version",
+            "privilege",
+        }
+    ),
     frozenset({"config"}),
     frozenset({"plan", "carp"}),
     frozenset({"store", "watch", "services", "control", "failover"}),

@@ -22,10 +22,11 @@ def command(settings: Settings) -> None:
 
     It ends on SIGTERM, reads its configuration again on SIGHUP, and, under serve, ends when serve does.
     """
-    from syncsrv import log
+    from syncsrv import log, signals
     from syncsrv.clock import SystemClock
     from syncsrv.core.app import App
 
+    signals.unblock()
     os.umask(0o077)
     log.start("core")
     ours, theirs = socket.socketpair()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from syncsrv import log
+from syncsrv import log, signals
 from syncsrv.cli.core import SUPERVISED
 from syncsrv.cli.output import Settings, pass_settings
 from syncsrv.errors import SyncsrvError
@@ -53,6 +53,7 @@ def command(settings: Settings, carp_through: str) -> int:
     """
     from syncsrv.config.load import load
 
+    signals.unblock()
     node = load(settings.config).node
     with only_one("serve", node.state_dir / "serve.lock"):
         return _Serve(settings.config, node.run_dir, node.state_dir, json.loads(carp_through)).run()

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from syncsrv import signals
 from syncsrv.clock import SystemClock
 from syncsrv.errors import SyncsrvError
 from syncsrv.failover import capabilities, intent, realtime, settings
@@ -50,6 +51,7 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         0: it ended as told; 1: it could not start, and said why. Any other end is an accident, and the guardian's.
     """
+    signals.unblock()
     told = _parsed(argv)
     guardian_pid = os.getppid()
     timing = realtime.take()

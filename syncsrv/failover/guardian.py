@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from syncsrv import signals
 from syncsrv.clock import Clock, SystemClock
 from syncsrv.errors import SyncsrvError
 from syncsrv.failover import capabilities, realtime, settings, will
@@ -257,6 +258,7 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         0: there is nothing to guard, or it ended as told; 1: it cannot work here, and said why.
     """
+    signals.unblock()
     orders = _orders(argv)
     try:
         found = settings.load(orders.state_dir)

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from syncsrv import log as logs
+from syncsrv import signals
 from syncsrv.control import ask, codec
 from syncsrv.control.connection import Connection
 from syncsrv.control.dispatch import Call, Caller, Handler
@@ -131,6 +132,7 @@ def _load_everything() -> None:
 
 def main(argv: Sequence[str]) -> int:
     """``python -m syncsrv.transport.door (--link-fd N | --socket PATH) [--listen-fd N]… door``: started by serve."""
+    signals.unblock()
     parser = argparse.ArgumentParser(prog="syncsrv-door")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--link-fd", type=int, help="a connected socket whose other end is core's")

@@ -21,6 +21,7 @@ from pathlib import Path
 from flask import Flask
 
 from syncsrv import log as logs
+from syncsrv import signals
 from syncsrv.clock import SystemClock
 from syncsrv.control import ask, codec
 from syncsrv.control.connection import Connection
@@ -195,6 +196,7 @@ def _run_alone(path: Path, version: str) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """``python -m syncsrv.web.main (--links-fd N | --socket PATH) web``: started by serve."""
+    signals.unblock()
     parser = argparse.ArgumentParser(prog="syncsrv-web")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--links-fd", type=int, help="a socket over which connected core sockets come")

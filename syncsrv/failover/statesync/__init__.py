@@ -1,0 +1,1 @@
+"""The process ``statesync``: it keeps conntrackd, which carries open connections to the other node."""

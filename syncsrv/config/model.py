@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -91,6 +91,15 @@ def _listed(data: Any) -> Any:
     raise ValueError("cannot be a single value: write a list, such as [a, b]")
 
 
+def _one_or_list(data: Any) -> str:
+    return "list" if isinstance(data, list | tuple) else "one"
+
+
+T = TypeVar("T")
+OneOrMore: TypeAlias = Annotated[
+    Annotated[T, Tag("one")] | Annotated[tuple[T, ...], Field(min_length=1), Tag("list")], Discriminator(_one_or_list)
+]
+"""As it was written, so that a finding stands at the right place."""
 Text: TypeAlias = Annotated[StrictStr, AfterValidator(_one_line)]
 Argument: TypeAlias = Annotated[StrictStr, AfterValidator(_argument)]
 Argv: TypeAlias = Annotated[tuple[Argument, ...], BeforeValidator(_listed), AfterValidator(_program_first)]
@@ -100,6 +109,7 @@ PlainSeconds: TypeAlias = Annotated[StrictFloat, Field(ge=0, le=366 * 86400)]
 Bytes: TypeAlias = Annotated[StrictInt, BeforeValidator(values.parse_size)]
 ManagedPath: TypeAlias = Annotated[StrictStr, AfterValidator(values.normal_path)]
 """A path as seen under root; normal form, so that equal paths are equal text."""
+SourceAddress: TypeAlias = Annotated[StrictStr, _checked(values.parse_source)]
 HostPort: TypeAlias = Annotated[StrictStr, _checked(values.split_host_port)]
 Listen: TypeAlias = Annotated[StrictStr, _checked(values.split_listen)]
 OwnPath: TypeAlias = Annotated[Path, AfterValidator(_own_path)]
@@ -325,7 +335,7 @@ class Vip(_Shape):
     ]
     password: StrictStr | InstanceOf[SecretRef] = ""
     advbase: StrictInt = Field(default=1, ge=0, le=254)
-    unicast: Annotated[tuple[Annotated[StrictStr, _checked(values.parse_source)], ...], BeforeValidator(_listed)] = ()
+    unicast: Annotated[tuple[SourceAddress, ...], BeforeValidator(_listed)] = ()
     mac: Literal["real", "virtual"] = "real"
 
 
@@ -339,10 +349,25 @@ class Carp(_Shape):
 
 
 class StateSync(_Shape):
-    """Which program carries connection tracking to the backup, and over which interface."""
+    """How open connections reach the other node: conntrackd, over one interface, or a further one where that is cut.
+
+    ``unicast``: each node's own address on each interface, where the network carries no multicast.
+    """
 
     engine: Literal["none", "conntrackd"] = "none"
-    interface: StrictStr = ""
+    interface: OneOrMore[StrictStr] = ""
+    unicast: Annotated[dict[NodeName, OneOrMore[SourceAddress]], BeforeValidator(_or_none_yet)] = {}
+    port: StrictInt = Field(default=3780, ge=1, le=65535)
+    timeout_s: Seconds = Field(default=60.0, alias="timeout", gt=0)
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """Logical names: the first is used, the others stand by."""
+        return values.listed(self.interface)
+
+    def addresses(self, node: str) -> tuple[str, ...]:
+        """A node's addresses for unicast, one for each interface."""
+        return values.listed(self.unicast.get(node, ""))
 
 
 class Schedule(_Shape):

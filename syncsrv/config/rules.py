@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from syncsrv.config import rules_network, rules_services
+from syncsrv.config import rules_network, rules_services, rules_statesync
 from syncsrv.config.document import KeyPath
 from syncsrv.config.model import Cluster, Node, Override, Role, Secrets
 from syncsrv.config.problem import Severity
@@ -193,4 +193,5 @@ RULES: tuple[Rule, ...] = (
     _overrides,
     *rules_services.RULES,
     *rules_network.RULES,
+    *rules_statesync.RULES,
 )

@@ -117,17 +117,4 @@ def _password(sight: Sight, vip: Vip, where: KeyPath) -> Iterator[Finding]:
         yield Finding(File.CLUSTER, where, message, Severity.WARNING)
 
 
-def _state_sync(sight: Sight) -> Iterator[Finding]:
-    known = sight.interfaces()
-    if sight.cluster is None or sight.cluster.state_sync.engine == "none":
-        return
-    interface = sight.cluster.state_sync.interface
-    if not interface:
-        message = "cannot be left out: name the interface between the nodes"
-        yield Finding(File.CLUSTER, ("state_sync", "interface"), message, at_key=True)
-    elif known is not None and interface not in known:
-        message = f"cannot be found: node.yaml has no {interface} under interfaces{did_you_mean(interface, known)}"
-        yield in_cluster("state_sync", "interface")(message)
-
-
-RULES: tuple[Rule, ...] = (_listeners, _peers, _vips, _state_sync)
+RULES: tuple[Rule, ...] = (_listeners, _peers, _vips)

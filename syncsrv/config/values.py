@@ -88,6 +88,11 @@ def _said(written: object) -> str:
     return repr(written) if isinstance(written, str | float) else "this"
 
 
+def listed(written: str | tuple[str, ...]) -> tuple[str, ...]:
+    """One text or several as a list; nothing for an empty text."""
+    return written if isinstance(written, tuple) else (written,) if written else ()
+
+
 def split_host_port(written: str) -> tuple[str, int]:
     """``HOST:PORT`` taken apart; an IPv6 address stands in brackets and comes without them.
 

@@ -383,14 +383,6 @@ def test_advskew(tmp_path: Path, advskew: object, well: bool) -> None:
     assert all(one.startswith("carp.advskew: cannot be ") for one in found)
 
 
-def test_state_sync(tmp_path: Path) -> None:
-    assert said(tmp_path, cluster="state_sync: {engine: conntrackd, interface: wan}\n") == []
-    assert said(tmp_path, cluster="state_sync: {engine: none, interface: nowhere}\n") == []
-    assert said(tmp_path, cluster="state_sync: {engine: conntrackd}\n") == [
-        "state_sync.interface: cannot be left out: name the interface between the nodes"
-    ]
-
-
 @pytest.mark.parametrize(
     "web, messages",
     [

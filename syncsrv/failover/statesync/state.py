@@ -7,12 +7,12 @@ file says nothing either.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from syncsrv import durable
 from syncsrv.errors import SyncsrvError
 from syncsrv.failover import records
 from syncsrv.failover.records import NoRecordError
@@ -30,7 +30,7 @@ does not run; ``missing``: it is not installed."""
 
 Peer = Literal["heard", "silent", "unknown"]
 Table = Literal["received", "awaited", "timed out"]
-"""``received``: this node has the connections that the MASTER has, or is the MASTER; ``timed out``: it waits no more."""
+"""``received``: this node has the MASTER's connections, or is the MASTER itself; ``timed out``: it waits no more."""
 
 
 class BadStateError(SyncsrvError):
@@ -127,9 +127,13 @@ def load(run_dir: Path) -> State | None:
 
 
 def store(run_dir: Path, state: State) -> None:
-    """Replace the file; mode 0600.
+    """Replace the file; mode 0600. Not durably: a machine that lost power has no conntrackd either.
 
     Raises:
         OSError: as the system says.
     """
-    durable.write(run_dir / FILE, encode(state))
+    temporary = run_dir / f".{FILE}.new"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(encode(state))
+    temporary.rename(run_dir / FILE)

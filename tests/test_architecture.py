@@ -386,7 +386,7 @@ def test_every_module_is_named_by_a_test() -> None:
 
 def test_test_folders_mirror_ours() -> None:
     ours = {part_of(source.module) for source in OURS}
-    others = {"support", "integration", "scenarios", "golden", "browser"}
+    others = {"support", "integration", "scenarios", "golden", "browser", "lab"}
     found = {Path(source.path).parts[1] for source in TESTS if len(Path(source.path).parts) > 2}
     assert found <= ours | others
 

@@ -100,23 +100,41 @@ class Lab:
         self._spaces: dict[str, int] = {}
         self._cables: dict[tuple[str, str], str] = {}  # the bridge's port by a device's namespace and name
         for name in (self.BRIDGE, *names):
-            self._spaces[name] = _make_namespace()
-            self.switch(name, "lo", up=True)
-        with self.asking(self.BRIDGE) as requests:
-            requests.ask(rt.RTM_NEWLINK, _new_link("br0", "bridge"), NLM_F_CREATE | NLM_F_EXCL)
-        self.switch(self.BRIDGE, "br0", up=True)
+            self.add(name)
+        self.bridge("br0")
         for name in names:
             self.plug(name)
 
-    def plug(self, name: str, device: str = "eth0", port: str = "") -> None:
-        """A cable from the bridge to a namespace; at both ends switched on."""
+    def bridge(self, bridge: str) -> None:
+        """One more bridge, beside br0."""
+        with self.asking(self.BRIDGE) as requests:
+            requests.ask(rt.RTM_NEWLINK, _new_link(bridge, "bridge"), NLM_F_CREATE | NLM_F_EXCL)
+        self.switch(self.BRIDGE, bridge, up=True)
+
+    def add(self, name: str) -> None:
+        """One more namespace, without a cable."""
+        self._spaces[name] = _make_namespace()
+        self.switch(name, "lo", up=True)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._spaces
+
+    def drop(self, name: str) -> None:
+        """Let a namespace go, and its cables with it, before the kernel finds the time to remove it."""
+        for other, device in list(self._cables):
+            if other == name:
+                self.unplug(name, device)
+        os.close(self._spaces.pop(name))
+
+    def plug(self, name: str, device: str = "eth0", port: str = "", bridge: str = "br0") -> None:
+        """A cable from a bridge to a namespace; at both ends switched on."""
         port = self._cables[name, device] = port or name
         peer = _LINK.pack(0, 0, 0, 0, 0) + attribute(_IFLA_IFNAME, device.encode() + bytes(1))
         peer += attribute(_IFLA_NET_NS_FD, struct.pack("=i", self._spaces[name]))
         with self.asking(self.BRIDGE) as requests:
             body = _new_link(port, "veth", attribute(_VETH_INFO_PEER, peer))
             requests.ask(rt.RTM_NEWLINK, body, NLM_F_CREATE | NLM_F_EXCL)
-            master = attribute(_IFLA_MASTER, struct.pack("=I", socket.if_nametoindex("br0")))
+            master = attribute(_IFLA_MASTER, struct.pack("=I", socket.if_nametoindex(bridge)))
             requests.ask(rt.RTM_NEWLINK, _LINK.pack(0, 0, socket.if_nametoindex(port), 0, 0) + master)
         self.write(name, f"net/ipv6/conf/{device}/accept_dad", "0")
         self.switch(self.BRIDGE, port, up=True)

@@ -24,6 +24,8 @@ from typing import ClassVar
 PACKAGES = (
     *("git", "nftables", "nginx-light", "openssh-client", "openssh-server", "rsync", "unbound"),
     *("iproute2", "iputils-arping", "keepalived", "libfaketime", "tcpdump", "ucarp"),
+    *("conntrack", "conntrackd", "dbus", "iputils-ping", "kmod", "procps", "python3"),
+    *("systemd", "systemd-container", "systemd-sysv"),
 )
 SUITE = "bookworm"
 MIRROR = "http://deb.debian.org/debian"

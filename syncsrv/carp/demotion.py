@@ -12,6 +12,7 @@ SERVES_NOT = 240
 MAINTENANCE = "maintenance"
 SWITCHOVER = "switchover"
 NOT_READY = "not-ready"
+STATE_SYNC = "state-sync"
 
 
 def link(device: str) -> str:

@@ -83,6 +83,16 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class TableArrived:
+    """This node knows the connections that it would take over, or no longer does. Until told so, or until
+    table_timeout_s have passed, the node is demoted. A node that loses what it had is demoted without an end, unless it
+    is MASTER: whoever took over from it would know none of its connections. Saying it twice changes nothing.
+    """
+
+    arrived: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SendResult:
     """One packet was handed to a device, or refused.
 
@@ -168,5 +178,16 @@ class NewSettings:
 
 
 Event = (
-    Heard | Tick | LinkChanged | IntentChanged | Ready | SendResult | HoldResult | Woke | Told | Shutdown | NewSettings
+    Heard
+    | Tick
+    | LinkChanged
+    | IntentChanged
+    | Ready
+    | TableArrived
+    | SendResult
+    | HoldResult
+    | Woke
+    | Told
+    | Shutdown
+    | NewSettings
 )

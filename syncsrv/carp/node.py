@@ -23,6 +23,7 @@ from syncsrv.carp.events import (
     Ready,
     SendResult,
     Shutdown,
+    TableArrived,
     Tick,
     Told,
     Woke,
@@ -68,6 +69,8 @@ def start(
         intent=intent,
         switchover=intent.switchover,
         ready_until_at=now + settings.ready_timeout_s if settings.ready_timeout_s > 0 else None,
+        table=settings.table_timeout_s <= 0,
+        table_until_at=now + settings.table_timeout_s if settings.table_timeout_s > 0 else None,
         hold_until_at=hold_until_at,
         jitter_s=jitter_s,
         vhids={one.key: Vhid(one, since_at=now, reason="just started") for one in settings.vhids},
@@ -103,6 +106,7 @@ def next_at(node: Node) -> float | None:
     times = [vhid.next_at() for vhid in node.vhids.values()]
     times += [device.next_at() for device in node.devices.values()]
     times.append(None if node.ready else node.ready_until_at)
+    times.append(node.table_until_at)
     return min((moment for moment in times if moment is not None), default=None)
 
 
@@ -165,6 +169,21 @@ def _ready(node: Node, event: Ready, now: float, effects: list[Effect]) -> Node:
     timeout_s = node.settings.ready_timeout_s
     until_at = now + timeout_s if timeout_s > 0 and not event.ready else None
     return replace(node, ready=event.ready, ready_until_at=until_at)
+
+
+def _table_arrived(node: Node, event: TableArrived, now: float, effects: list[Effect]) -> Node:
+    if event.arrived:
+        if not node.table:
+            effects.append(Note(None, "the peer's connections are known here: it is not demoted for them any more"))
+        return replace(node, table=True, table_until_at=None)
+    if not node.table or node.settings.table_timeout_s <= 0 or _serves(node):
+        return node
+    effects.append(Note(None, "the peer's connections are not known here any more: it is demoted"))
+    return replace(node, table=False)
+
+
+def _serves(node: Node) -> bool:
+    return any(vhid.state is State.MASTER for vhid in node.vhids.values())
 
 
 def _send_result(node: Node, event: SendResult, now: float, effects: list[Effect]) -> Node:
@@ -230,6 +249,8 @@ def _new_settings(node: Node, event: NewSettings, now: float, effects: list[Effe
             vhids[one.key] = replace(old, settings=replace(old.settings, refused=one.refused))
     devices = {one.key.device: Device(one.key.device) for one in event.settings.vhids}
     node = replace(node, settings=event.settings, vhids=vhids, devices={**devices, **node.devices})
+    if event.settings.table_timeout_s <= 0:
+        node = replace(node, table=True, table_until_at=None)
     for one in retimed:
         node = _tell(node, one.key, Retimed(one), now, effects)
     return node
@@ -241,6 +262,7 @@ _HANDLERS: dict[type[Event], Callable[[Node, Any, float, list[Effect]], Node]] =
     LinkChanged: _link_changed,
     IntentChanged: _intent_changed,
     Ready: _ready,
+    TableArrived: _table_arrived,
     SendResult: _send_result,
     HoldResult: _hold_result,
     Woke: _woke,
@@ -259,7 +281,7 @@ def _is_settled(before: Node, node: Node, event: Event, now: float, effects: lis
         return False
     if node.devices is not before.devices or node.switchover is not before.switchover:
         return False
-    times = [node.ready_until_at, *(device.next_at() for device in node.devices.values())]
+    times = [node.ready_until_at, node.table_until_at, *(device.next_at() for device in node.devices.values())]
     return all(moment is None or now < moment for moment in times)
 
 
@@ -271,8 +293,14 @@ def _settled(node: Node, now: float) -> tuple[Node, tuple[Effect, ...]]:
         node = replace(node, ready_until_at=None)
         late = f"nobody said that this node is ready for {node.settings.ready_timeout_s:.0f} s: it is demoted no more"
         effects.append(Note(None, late))
+    if node.table_until_at is not None and node.table_until_at <= now:
+        node = replace(node, table=True, table_until_at=None)
+        late = f"the peer's connections did not come for {node.settings.table_timeout_s:.0f} s: it is demoted no more"
+        effects.append(Note(None, late))
     for key in node.vhids:
         node = _placed(node, key, now, effects)
+    if not node.table and node.table_until_at is None and _serves(node):  # a peer would know still less of them
+        node = replace(node, table=True)
     gone = {key for key, vhid in node.vhids.items() if is_removed(node, key) and vhid.phase is Phase.INIT}
     if gone:
         node = replace(node, vhids={key: vhid for key, vhid in node.vhids.items() if key not in gone})

@@ -33,6 +33,8 @@ class Node:
         switchover: one was asked for, and this node has not become MASTER since.
         ready: it was told that its services are healthy.
         ready_until_at: until when it is demoted for not being told so.
+        table: the connections that it would take over are known here, or nobody waits for them.
+        table_until_at: until when it is demoted for not having them; None: until it has, or is MASTER.
         hold_until_at: before then no vhid takes over.
         jitter_s: see vhid.Around.
         shutdown: why the process ends; empty while it does not.
@@ -47,6 +49,8 @@ class Node:
     switchover: bool = False
     ready: bool = False
     ready_until_at: float | None = None
+    table: bool = True
+    table_until_at: float | None = None
     hold_until_at: float = 0.0
     jitter_s: float = 0.0
     shutdown: str = ""
@@ -80,6 +84,8 @@ def demotion_of(node: Node) -> Demotion:
         found[demotion.SWITCHOVER] = SERVES_NOT
     if not node.ready and node.ready_until_at is not None:
         found[demotion.NOT_READY] = SERVES_NOT
+    if not node.table:
+        found[demotion.STATE_SYNC] = SERVES_NOT
     carrying = {key.device for key in node.vhids}
     for device in node.devices.values():
         addressless = device.name in carrying and device.up and not device.has_source

@@ -44,6 +44,7 @@ class NodeSettings:
         preempt: see Preempt.
         preempt_delay_s: for DELAYED: how long a worse MASTER must have been heard.
         ready_timeout_s: how long the node is demoted at most while nobody says it is ready; 0: not at all.
+        table_timeout_s: how long at most while nobody says that the peer's connections are known here; 0: not at all.
     """
 
     node: str
@@ -52,3 +53,4 @@ class NodeSettings:
     preempt: Preempt = Preempt.ALWAYS
     preempt_delay_s: float = 0.0
     ready_timeout_s: float = 30.0
+    table_timeout_s: float = 0.0

@@ -20,6 +20,7 @@ from syncsrv.failover.messages import (
     PeerServes,
     Refused,
     Report,
+    TableCame,
     Watch,
     decode_answer,
     encode_ask,
@@ -110,8 +111,9 @@ class Client:
         """
         return _report(self._receive(time.monotonic() + deadline_s))
 
-    def apply(self, order: Apply | PeerServes, *, deadline_s: float = DEADLINE_S) -> None:
-        """Have it work with other settings, another intent, told ready, or told what a peer says.
+    def apply(self, order: Apply | PeerServes | TableCame, *, deadline_s: float = DEADLINE_S) -> None:
+        """Have it work with other settings, another intent, told ready, told what a peer says, or whether the
+        peer's connections are known here.
 
         Raises:
             CarpRefusedError: it cannot, and nothing has changed.

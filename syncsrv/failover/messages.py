@@ -203,7 +203,14 @@ class Refused:
     error: str
 
 
-Ask = AskReport | Watch | Apply | PeerServes
+@dataclass(frozen=True, slots=True)
+class TableCame:
+    """The connections that this node would take over are known here, or no longer are; true of this boot only."""
+
+    arrived: bool
+
+
+Ask = AskReport | Watch | Apply | PeerServes | TableCame
 Answer = Report | Done | Refused
 
 
@@ -216,6 +223,8 @@ def encode_ask(ask: Ask) -> bytes:
         return _pack({**body, "ask": "watch"})
     if isinstance(ask, PeerServes):
         return _pack({**body, "ask": "peer-serves", **records.to_plain(ask)})
+    if isinstance(ask, TableCame):
+        return _pack({**body, "ask": "state-sync", **records.to_plain(ask)})
     settings = None if ask.settings is None else configs.to_json(ask.settings)
     intent = None if ask.intent is None else intents.to_json(ask.intent)
     return _pack({**body, "ask": "apply", "settings": settings, "intent": intent, "ready": ask.ready})
@@ -234,8 +243,10 @@ def decode_ask(data: bytes) -> Ask:
     if kind in ("report", "watch"):
         _only(body, ())
         return AskReport() if kind == "report" else Watch()
-    if kind == "peer-serves":
+    if kind in ("peer-serves", "state-sync"):
         try:
+            if kind == "state-sync":
+                return records.from_plain(TableCame, body)
             return records.from_plain(PeerServes, body)
         except NoRecordError as error:
             raise BadMessageError(str(error)) from None

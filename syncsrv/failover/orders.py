@@ -12,10 +12,10 @@ from syncsrv.failover.intent import Intent
 WEIGHT_MOST = 240
 """What one demotion of an operator can weigh: as much as maintenance; more changes nothing on the wire."""
 
-BUILT_IN = frozenset({"maintenance", "switchover", "disabled", "not-ready"})
+BUILT_IN = frozenset({"maintenance", "switchover", "disabled", "not-ready", "state-sync"})
 """What the process carp names its own reasons; of a link or a device their names begin with a word and a colon."""
 
-RESERVED = BUILT_IN | {"orders-unreadable", "unknown", "unproven", "diverged", "state-sync", "split-brain"}
+RESERVED = BUILT_IN | {"orders-unreadable", "unknown", "unproven", "diverged", "split-brain"}
 """No operator can give or take these; core's own reasons are here or have a colon."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}", re.ASCII)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from syncsrv.carp import node as machine
 from syncsrv.carp.effects import Changed, Ended, Forget, Key, Note
-from syncsrv.carp.events import Event, NewSettings, Ready, Shutdown, Tick, Told, Woke
+from syncsrv.carp.events import Event, NewSettings, Ready, Shutdown, TableArrived, Tick, Told, Woke
 from syncsrv.clock import Clock, booted_s
 from syncsrv.failover.bond import Bond
 from syncsrv.failover.counting import Counter
@@ -22,7 +22,7 @@ from syncsrv.failover.devices import Device
 from syncsrv.failover.hands import Hands
 from syncsrv.failover.intent import Intent
 from syncsrv.failover.loop import Loop, Rank
-from syncsrv.failover.messages import WATCH_S, Answer, Apply, Ask, Done, PeerServes, Refused, Report
+from syncsrv.failover.messages import WATCH_S, Answer, Apply, Ask, Done, PeerServes, Refused, Report, TableCame
 from syncsrv.failover.ports import Addresses, Announcer, Carriers, Wire
 from syncsrv.failover.report import Self, report, standing
 from syncsrv.failover.served import devices_of, intent_event, node_settings, refusal, served
@@ -226,6 +226,9 @@ class Agent:
     def _answer(self, ask: Ask) -> Answer:
         if isinstance(ask, PeerServes):
             return self._hear_of(ask)
+        if isinstance(ask, TableCame):
+            self._feed(TableArrived(ask.arrived))
+            return Done()
         if not isinstance(ask, Apply):
             return self._now(self._clock.monotonic())
         if ask.settings is not None and ask.settings != self._settings:

@@ -132,6 +132,7 @@ def node_settings(settings: Settings, refused: Mapping[Key, str]) -> NodeSetting
         preempt=Preempt(settings.preempt),
         preempt_delay_s=settings.preempt_delay_s,
         ready_timeout_s=settings.ready_timeout_s,
+        table_timeout_s=settings.state_sync.timeout_s if settings.state_sync is not None else 0.0,
     )
 
 

@@ -19,6 +19,7 @@ from syncsrv.carp.events import (
     Ready,
     SendResult,
     Shutdown,
+    TableArrived,
     Tick,
     Told,
     Woke,
@@ -104,6 +105,64 @@ def test_a_node_that_is_never_told_it_is_ready_is_demoted_for_a_time() -> None:
     assert run.give(31, Ready(True)) == []
     assert run.give(32, Ready(False))[0] == Advertise(LAN, 1, 240)
     assert run.give(33, Ready(False)) == []
+
+
+SYNCED = replace(SETTINGS, table_timeout_s=60.0)
+
+
+def test_a_node_that_syncs_connections_is_demoted_until_it_has_the_peers() -> None:
+    run = up(SYNCED)
+    assert dict(run.node.demotion.reasons) == {"state-sync": 240}
+    done = run.give(3.0, TableArrived(True))
+    assert notes(done) == ["the peer's connections are known here: it is not demoted for them any more"]
+    assert run.node.demotion.total == 0
+    assert run.give(4.0, TableArrived(True)) == []
+
+
+def test_a_node_whose_peer_never_comes_is_demoted_for_a_time_also_while_it_serves() -> None:
+    run = up(SYNCED)
+    run.pass_by(59)
+    assert run.states() == {1: "MASTER", 2: "MASTER"}
+    assert run.node.advskew(LAN) == 240, "a peer that is heard late knows the connections, and this node does not"
+    assert "the peer's connections did not come for 60 s: it is demoted no more" in notes(run.pass_by(60))
+    assert run.node.advskew(LAN) == 0
+
+
+def test_a_backup_that_loses_the_connections_is_demoted_without_an_end_until_it_has_them_or_serves() -> None:
+    run = up(SYNCED)
+    run.give(0.1, TableArrived(True))
+    run.give(0.2, advert(LAN, 0), advert(WAN, 0))
+    assert run.give(0.3, TableArrived(False)) == [
+        Note(None, "the peer's connections are not known here any more: it is demoted")
+    ]
+    assert dict(run.node.demotion.reasons) == {"state-sync": 240}
+    for second in range(1, 101):
+        run.pass_by(second)
+        run.give(second, advert(LAN, 0), advert(WAN, 0))
+    assert run.states() == {1: "BACKUP", 2: "BACKUP"}
+    assert dict(run.node.demotion.reasons) == {"state-sync": 240}
+    run.pass_by(110)
+    assert run.states() == {1: "MASTER", 2: "MASTER"}
+    assert run.node.demotion.total == 0, "nobody else knows more connections now"
+
+
+def test_a_master_is_not_demoted_for_connections_and_without_state_sync_nobody_is() -> None:
+    run = up(SYNCED)
+    run.give(0.1, TableArrived(True))
+    run.pass_by(10)
+    assert run.states() == {1: "MASTER", 2: "MASTER"}
+    assert run.give(11, TableArrived(False)) == []
+    run = up()
+    assert run.give(1.0, TableArrived(False)) == []
+    assert run.node.demotion.total == 0
+
+
+def test_state_sync_that_is_switched_off_demotes_no_more_and_switched_on_not_yet() -> None:
+    run = up(SYNCED)
+    run.give(1.0, NewSettings(SETTINGS))
+    assert run.node.demotion.total == 0
+    run.give(2.0, NewSettings(SYNCED))
+    assert run.node.demotion.total == 0, "who serves would lose its addresses for a change of the configuration"
 
 
 def test_without_a_gate_a_node_is_ready_at_once() -> None:

@@ -15,7 +15,18 @@ import pytest
 from syncsrv.failover import messages
 from syncsrv.failover.asking import CarpAwayError, CarpRefusedError, Client
 from syncsrv.failover.intent import BadIntentError, Intent
-from syncsrv.failover.messages import Answer, Apply, Ask, AskReport, BadMessageError, Done, PeerServes, Refused, Watch
+from syncsrv.failover.messages import (
+    Answer,
+    Apply,
+    Ask,
+    AskReport,
+    BadMessageError,
+    Done,
+    PeerServes,
+    Refused,
+    TableCame,
+    Watch,
+)
 from syncsrv.failover.settings import BadSettingsError
 from tests.failover.kit import FULL, REPORT
 
@@ -23,7 +34,16 @@ SERVES = PeerServes("eth0", 1, "fw2", 1, 100, 6.0)
 
 
 @pytest.mark.parametrize(
-    "ask", [AskReport(), Watch(), SERVES, Apply(), Apply(settings=FULL, intent=Intent(disabled=True), ready=True)]
+    "ask",
+    [
+        AskReport(),
+        Watch(),
+        SERVES,
+        TableCame(True),
+        TableCame(False),
+        Apply(),
+        Apply(settings=FULL, intent=Intent(disabled=True), ready=True),
+    ],
 )
 def test_a_question_is_understood_as_it_was_asked(ask: Ask) -> None:
     assert messages.decode_ask(messages.encode_ask(ask)) == ask
@@ -47,6 +67,7 @@ def test_an_answer_is_understood_as_it_was_given(answer: Answer) -> None:
         ('{"v":1,"ask":"peer-serves","vhid":1}', "device: is missing"),
         (messages.encode_ask(SERVES).decode().replace("6.0", "0"), "for_s is 0"),
         (messages.encode_ask(SERVES).decode().replace("100", "255"), "1/255 is no advert's interval"),
+        ('{"v":1,"ask":"state-sync"}', "arrived: is missing"),
         ('{"v":1,"ask":"apply","settings":null,"intent":null}', "ready is missing"),
         ('{"v":1,"ask":"apply","settings":null,"intent":null,"ready":1}', "ready is neither"),
     ],

@@ -44,7 +44,7 @@ def test_what_is_not_there_cannot_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["maintenance", "switchover", "not-ready", "link:eth0", "send-errors:eth0", "addresses:eth0"]
+    "name", ["maintenance", "switchover", "not-ready", "state-sync", "link:eth0", "send-errors:eth0", "addresses:eth0"]
 )
 def test_the_process_has_names_of_its_own(name: str) -> None:
     assert is_built_in(name)

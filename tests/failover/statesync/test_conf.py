@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from syncsrv.failover.settings import StateLink
+from syncsrv.failover.settings import StateLink, StateSync
 from syncsrv.failover.statesync import conf
 from syncsrv.failover.statesync.conf import NoPlaceError, Place
 from tests.failover.kit import STATE_SYNC
@@ -18,7 +18,7 @@ MULTICAST = replace(STATE_SYNC, links=(StateLink("eth2", "10.3.0.1", ""),))
 
 
 @pytest.mark.parametrize(("name", "wanted"), [("unicast", STATE_SYNC), ("multicast", MULTICAST)])
-def test_the_file_to_the_letter(name: str, wanted: conf.StateSync) -> None:
+def test_the_file_to_the_letter(name: str, wanted: StateSync) -> None:
     assert conf.text(wanted, PLACE, 262144) == (GOLDEN / f"{name}.conf").read_text()
 
 

@@ -38,13 +38,18 @@ class Identity:
     gid: int
 
 
-def identity_of(user: str) -> Identity:
-    """The numbers of a user that the installation makes, or nobody's where it is missing."""
+def installed(user: str) -> Identity | None:
+    """The numbers of a user that the installation makes; None where it is missing."""
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
-        return Identity(_NOBODY, _NOBODY)
+        return None
     return Identity(entry.pw_uid, entry.pw_gid)
+
+
+def identity_of(user: str) -> Identity:
+    """The numbers of a user that the installation makes, or nobody's where it is missing."""
+    return installed(user) or Identity(_NOBODY, _NOBODY)
 
 
 def confine(user: str) -> None:

@@ -6,10 +6,16 @@ import os
 import select
 import signal
 import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
 from syncsrv.cli.output import Settings, pass_settings
+
+if TYPE_CHECKING:
+    from syncsrv.core.pulse import Pulse
+    from syncsrv.notify import Notifier
 
 SUPERVISED = "SYNCSRV_SUPERVISED"
 """Set by serve: standard input is a pipe from it, and its end is ours."""
@@ -23,8 +29,11 @@ def command(settings: Settings) -> None:
     It ends on SIGTERM, reads its configuration again on SIGHUP, and, under serve, ends when serve does.
     """
     from syncsrv import log, signals
+    from syncsrv.cli.systemd import notifier_of
     from syncsrv.clock import SystemClock
     from syncsrv.core.app import App
+    from syncsrv.core.pulse import Pulse
+    from syncsrv.notify import Notifier
 
     signals.unblock()
     os.umask(0o077)
@@ -35,30 +44,40 @@ def command(settings: Settings) -> None:
     signal.set_wakeup_fd(theirs.fileno())
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
+    notifier = Notifier() if os.environ.get(SUPERVISED) else notifier_of(os.environ)
+    clock = SystemClock()
     try:
-        app = App(settings.config, SystemClock())
+        app = App(settings.config, clock)
         app.start()
+        core = app.core
+        pulse = Pulse(core.live.config.node.run_dir / "core.sock", lambda: core.timetable.fired_at, clock)
         try:
-            _until_told(ours, app.reload_if_valid)
+            notifier.ready(f"{core.live.config.node.role} {core.live.config.node.node}")
+            _until_told(ours, app.reload_if_valid, pulse, notifier)
         finally:
+            notifier.stopping("ends its jobs")
             app.stop()
     finally:
         signal.set_wakeup_fd(-1)  # a signal may still come when the socket has gone
 
 
-def _until_told(signals: socket.socket, reload: object) -> None:
-    """Wait for a signal that ends us, or for the end of serve."""
-    assert callable(reload)
+def _until_told(signals: socket.socket, reload: Callable[[], None], pulse: Pulse, notifier: Notifier) -> None:
+    """Wait for a signal that ends us, or for the end of serve; meanwhile tell systemd that core still works."""
     poll = select.poll()
     poll.register(signals, select.POLLIN)
     if os.environ.get(SUPERVISED):
         poll.register(0, select.POLLIN)
+    every_s = notifier.every_s
     while True:
-        for handle, _ in poll.poll():
+        for handle, _ in poll.poll(None if every_s is None else every_s * 1000):
             if handle != signals.fileno():
                 return
             told = signals.recv(64)
             if signal.SIGTERM in told or signal.SIGINT in told:
                 return
             if signal.SIGHUP in told:
+                notifier.reloading()
                 reload()
+                notifier.ready()
+        if every_s is not None and pulse.beats(2 * every_s):
+            notifier.alive()

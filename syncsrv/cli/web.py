@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from syncsrv.cli.output import Settings, pass_settings
@@ -15,7 +17,8 @@ def command(settings: Settings, fingerprint: bool) -> int:
     """Run the process that serves the page (started by serve).
 
     It has no right and no file, and no key but that of its TLS. Without serve it ends when core does, and when the
-    page's certificate or address changes: whoever starts it has to start it again.
+    page's certificate or address changes: whoever starts it has to start it again. Started by systemd, it waits for
+    core first.
 
     With --fingerprint it serves nothing: compare what that prints with what a browser shows before the first log-in.
     """
@@ -23,12 +26,13 @@ def command(settings: Settings, fingerprint: bool) -> int:
         found = _fingerprint(settings)
         settings.show({"fingerprint": found}, lambda: found)
         return 0
+    from syncsrv.cli.systemd import notifier_of
     from syncsrv.config.rundir import run_dir_of
     from syncsrv.version import __version__
     from syncsrv.web.main import main
 
     socket = run_dir_of(settings.config) / "web.sock"
-    return main(["--socket", str(socket), "--version-text", __version__, "web"])
+    return main(["--socket", str(socket), "--version-text", __version__, "web"], notifier_of(os.environ))
 
 
 def _fingerprint(settings: Settings) -> str:

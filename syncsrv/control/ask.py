@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
+import time
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +22,8 @@ T = TypeVar("T")
 
 _SUN_PATH = 107
 """Bytes that a Unix socket's address can hold."""
+_LOOK_S = 0.1
+"""Between two looks whether core is there."""
 
 
 class CoreAwayError(SyncsrvError):
@@ -123,18 +127,31 @@ def connect_socket(path: Path, deadline_s: float = 5.0) -> socket.socket:
     return sock
 
 
-def hand_over(links: socket.socket, path: Path) -> None:
+def await_socket(path: Path, wait_s: float) -> socket.socket:
+    """As ``connect_socket``, for who is started together with core: waits for it, at most ``wait_s`` seconds."""
+    ends_at = time.monotonic() + wait_s
+    while True:
+        try:
+            return connect_socket(path)
+        except CoreAwayError:
+            if time.monotonic() >= ends_at:
+                raise
+        select.poll().poll(_LOOK_S * 1000)
+
+
+def hand_over(links: socket.socket, path: Path, wait_s: float = 0.0) -> None:
     """Give web, which reaches no path, a connection with core.
 
     Args:
         links: the supervisor's end of the socket over which web asked for it.
         path: core's web.sock.
+        wait_s: seconds to wait for core.
 
     Raises:
         CoreAwayError: there is no core yet, or none any more.
         OSError: web is gone, or does not take what it asked for: no supervisor ever waits for it.
     """
-    with connect_socket(path) as sock:
+    with await_socket(path, wait_s) as sock:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [sock.fileno()]))]
         links.sendmsg([b"c"], rights, socket.MSG_DONTWAIT)  # send_fds ignores its flags
 

@@ -121,6 +121,9 @@ class Timetable:
     Args:
         clock: for what is shown, and to notice that the wall clock was set.
         pulse_s: seconds between two looks at whether it was.
+
+    Attributes:
+        fired_at: when it began last, or fired anything, also what had to be left out; monotonic seconds.
     """
 
     def __init__(self, clock: Clock, *, pulse_s: float = PULSE_S) -> None:
@@ -138,6 +141,7 @@ class Timetable:
         self._entries: dict[str, _Entry] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self.fired_at = clock.monotonic()
         self._pulse = threading.Thread(target=self._watch_clock, name="clock", daemon=True)
 
     def every(self, name: str, every_s: float, work: Callable[[], str]) -> None:
@@ -177,6 +181,7 @@ class Timetable:
 
     def start(self) -> None:
         """Begin."""
+        self.fired_at = self._clock.monotonic()
         self._scheduler.start()
         self._pulse.start()
 
@@ -215,6 +220,7 @@ class Timetable:
         )
 
     def _run(self, entry: _Entry) -> None:
+        self.fired_at = self._clock.monotonic()
         if self._stopping.is_set():
             return
         try:
@@ -227,6 +233,7 @@ class Timetable:
 
     def _heard(self, event: JobEvent) -> None:
         """What APScheduler has to say; never asks it anything, since it may wait for us while it stops."""
+        self.fired_at = self._clock.monotonic()
         with self._lock:
             entry = self._entries.get(event.job_id)
         if entry is None or self._stopping.is_set():

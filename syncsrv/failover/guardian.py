@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from syncsrv import signals
@@ -28,9 +28,10 @@ from syncsrv.failover import capabilities, realtime, settings, will
 from syncsrv.failover.counting import base_of
 from syncsrv.failover.executor import Executor
 from syncsrv.failover.lines import Lines, leave
-from syncsrv.failover.settings import Settings
+from syncsrv.failover.settings import BadSettingsError, Settings
 from syncsrv.failover.will import BEAT, Will
 from syncsrv.log import say
+from syncsrv.notify import Notifier
 from syncsrv.single import only_one
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,9 @@ STEADY_S = 30.0
 
 START_S = 20.0
 """Of silence, for an agent that is being started."""
+
+LOOK_S = 1.0
+"""Between two looks whether an address is configured."""
 
 END_S = 2.0
 """For an agent that was told to end: its farewell and a peer's answer take 0.3 s."""
@@ -74,10 +78,14 @@ class Orders:
     Attributes:
         state_dir: where core wrote the settings.
         life: descriptor whose end is ours; None: there is none.
+        wait: whether to wait where no virtual address is configured, instead of ending.
+        notifier: where systemd started us.
     """
 
     state_dir: Path
     life: int | None
+    wait: bool = False
+    notifier: Notifier = field(default_factory=Notifier)
 
 
 class Guardian:
@@ -155,6 +163,8 @@ class Guardian:
 
     def _watch(self, agent: subprocess.Popen[bytes], pidfd: int, control: socket.socket) -> None:
         """Until the agent has ended, or was killed because it was silent for too long or did not end when told to."""
+        notifier = self._orders.notifier
+        told_ready = False
         poll = select.poll()
         reports = self._executor.filenos()
         for handle in (pidfd, control.fileno(), self._signals.fileno(), *reports):
@@ -168,8 +178,9 @@ class Guardian:
         while True:
             silent_at = heard_at + self._will.patience_s
             due_at = max(now, min(silent_at, end_at or silent_at))
-            ready = {handle for handle, _ in poll.poll(None if killed else (due_at - now) * 1000 + 1)}
+            ready = {handle for handle, _ in poll.poll(_least_ms(None if killed else due_at - now, notifier))}
             now = self._clock.monotonic()
+            notifier.alive()  # each turn shows that an agent that is silent for too long would be found
             if pidfd in ready:
                 return
             if ready.intersection(reports):
@@ -177,6 +188,9 @@ class Guardian:
             if control.fileno() in ready:
                 if self._read(control):
                     heard_at = now
+                    if not told_ready:
+                        told_ready = True
+                        notifier.ready(f"guards the agent {agent.pid}")
                 else:
                     poll.unregister(control)  # the agent closed it: its end follows
             if self._told_to_end(ready):
@@ -185,6 +199,7 @@ class Guardian:
                     poll.unregister(life)
                     life = None
                 if end_at is None:
+                    notifier.stopping("hands its addresses over")
                     agent.terminate()
                     end_at = now + END_S
             if now > due_at + self._will.patience_s / 2:  # we did not run either: its beats may be under way
@@ -222,8 +237,16 @@ class Guardian:
         if self._orders.life is not None:
             poll.register(self._orders.life, select.POLLIN)
         ends_at = self._clock.monotonic() + wait_s
+        notifier = self._orders.notifier
         while not self._ends and (left_s := ends_at - self._clock.monotonic()) > 0:
-            self._ends = self._told_to_end({handle for handle, _ in poll.poll(left_s * 1000 + 1)})
+            self._ends = self._told_to_end({handle for handle, _ in poll.poll(_least_ms(left_s, notifier))})
+            notifier.alive()
+
+
+def _least_ms(wait_s: float | None, notifier: Notifier) -> float | None:
+    """For poll: so long, or until systemd has to hear of us again; None: for ever."""
+    waits = [one for one in (wait_s, notifier.every_s) if one is not None]
+    return min(waits) * 1000 + 1 if waits else None
 
 
 def _make_room(control: socket.socket) -> None:
@@ -244,16 +267,19 @@ def _orders(argv: Sequence[str]) -> Orders:
     parser = argparse.ArgumentParser("syncsrv carp")
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--life-fd", type=int)
+    parser.add_argument("--wait", action="store_true", help="for addresses to be configured")
+    parser.add_argument("--notify", default="", help="systemd's socket")
+    parser.add_argument("--watchdog-s", type=float, help="how long systemd waits for a sign of life")
     parser.add_argument("word", choices=["carp"], help="what the process is called, for people")
     told = parser.parse_args(argv)
-    return Orders(told.state_dir, told.life_fd)
+    return Orders(told.state_dir, told.life_fd, told.wait, Notifier(told.notify, told.watchdog_s))
 
 
 def main(argv: Sequence[str]) -> int:
     """Be the guardian.
 
     Args:
-        argv: ``--state-dir DIR [--life-fd N] carp``.
+        argv: ``--state-dir DIR [--life-fd N] [--wait] [--notify PATH [--watchdog-s S]] carp``.
 
     Returns:
         0: there is nothing to guard, or it ended as told; 1: it cannot work here, and said why.
@@ -261,7 +287,7 @@ def main(argv: Sequence[str]) -> int:
     signals.unblock()
     orders = _orders(argv)
     try:
-        found = settings.load(orders.state_dir)
+        found = _await(orders) if orders.wait else settings.load(orders.state_dir)
         if found is None or not found.vips:
             say("carp", "no virtual address is configured: there is nothing to do")
             return 0
@@ -272,6 +298,25 @@ def main(argv: Sequence[str]) -> int:
     except SyncsrvError as error:
         say("carp", str(error))
         return error.exit_status
+
+
+def _await(orders: Orders) -> Settings:
+    """The settings, as soon as core has written some with addresses; ordinary until then, and ended by any signal."""
+    said = ""
+    while True:
+        try:
+            found = settings.load(orders.state_dir)
+            why = "no virtual address is configured"
+        except BadSettingsError as error:
+            found, why = None, str(error)
+        if found is not None and found.vips:
+            return found
+        if said != why:
+            say("carp", f"{why}: waiting")
+            orders.notifier.ready(f"waits: {why}")
+            said = why
+        orders.notifier.alive()
+        select.poll().poll(_least_ms(LOOK_S, orders.notifier))
 
 
 def _guard(orders: Orders, found: Settings) -> int:

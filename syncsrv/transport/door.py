@@ -26,6 +26,7 @@ from syncsrv.control.serve import Limits, Server
 from syncsrv.control.shapes import Empty
 from syncsrv.control.verbs import Door
 from syncsrv.errors import SyncsrvError, UsageError
+from syncsrv.notify import Notifier
 from syncsrv.privilege import confine
 from syncsrv.transport.client import Outbound
 from syncsrv.transport.corelink import CoreLink
@@ -35,6 +36,8 @@ from syncsrv.transport.server import Bounds, Inbound
 log = logging.getLogger("syncsrv.transport.door")  # also where this file is the program
 
 USER = "syncsrv-door"
+WAIT_S = 60.0
+"""For a core that systemd starts too; then it ends, and systemd starts another door."""
 
 
 class DoorProcess:
@@ -66,9 +69,15 @@ class DoorProcess:
         self._connection.when_closed(self._ended.set)
         self._ready.set()
 
-    def wait(self) -> None:
-        """Until core is gone."""
-        self._ended.wait()
+    def wait(self, wait_s: float | None = None) -> bool:
+        """Until core is gone, or so many seconds are over; whether it is gone."""
+        return self._ended.wait(wait_s)
+
+    def works(self, within_s: float) -> bool:
+        """Whether the threads that everything hangs on do: those that accept, and, in that time, that of deadlines."""
+        struck = threading.Event()
+        self._deadlines.after(0.0, struck.set)
+        return struck.wait(within_s) and self._inbound.accepts()
 
     def close(self) -> None:
         """End everything."""
@@ -107,7 +116,12 @@ class DoorProcess:
 
 
 def run(
-    link: socket.socket, listeners: Sequence[socket.socket] = (), *, version: str, bounds: Bounds | None = None
+    link: socket.socket,
+    listeners: Sequence[socket.socket] = (),
+    *,
+    version: str,
+    bounds: Bounds | None = None,
+    notifier: Notifier | None = None,
 ) -> None:
     """Be the door until core is gone: gives up all rights first."""
     logs.start("door")
@@ -117,7 +131,12 @@ def run(
     _load_everything()
     confine(USER)
     door = DoorProcess(link, listeners, version=version, bounds=bounds)
-    door.wait()
+    notifier = notifier or Notifier()
+    notifier.ready("joined with core")
+    while not door.wait(notifier.every_s):
+        if door.works(notifier.every_s or 0.0):
+            notifier.alive()
+    notifier.stopping("core is gone")
     log.info("core is gone")
     door.close()
 
@@ -130,8 +149,13 @@ def _load_everything() -> None:
     "localhost".encode("idna")  # socket.create_connection does this to every host name
 
 
-def main(argv: Sequence[str]) -> int:
-    """``python -m syncsrv.transport.door (--link-fd N | --socket PATH) [--listen-fd N]… door``: started by serve."""
+def main(argv: Sequence[str], notifier: Notifier | None = None) -> int:
+    """``python -m syncsrv.transport.door (--link-fd N | --socket PATH) [--listen-fd N]… door``: started by serve.
+
+    Args:
+        argv: the above, from ``--link-fd`` on.
+        notifier: where systemd started it.
+    """
     signals.unblock()
     parser = argparse.ArgumentParser(prog="syncsrv-door")
     where = parser.add_mutually_exclusive_group(required=True)
@@ -142,11 +166,16 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("word", choices=["door"])
     options = parser.parse_args(argv)
     try:
-        link = socket.socket(fileno=options.link_fd) if options.socket is None else ask.connect_socket(options.socket)
+        if options.socket is None:
+            link = socket.socket(fileno=options.link_fd)
+        else:
+            if notifier is not None:
+                notifier.status("waits for core")
+            link = ask.await_socket(options.socket, WAIT_S if notifier else 0.0)
         listeners = [socket.socket(fileno=fd) for fd in options.listen_fd]
         for sock in (link, *listeners):
             os.set_inheritable(sock.fileno(), False)
-        run(link, listeners, version=options.version_text)
+        run(link, listeners, version=options.version_text, notifier=notifier)
     except SyncsrvError as error:
         log.error("%s", error)
         return error.exit_status

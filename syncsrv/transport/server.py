@@ -84,6 +84,11 @@ class Inbound:
         for listener in earlier:
             listener.stop()
 
+    def accepts(self) -> bool:
+        """Whether each listening socket still has its thread."""
+        with self._lock:
+            return all(listener.thread.is_alive() for listener in self._listeners)
+
     @property
     def max_channels(self) -> int:
         """Channels at once of one connection."""

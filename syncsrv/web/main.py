@@ -29,6 +29,7 @@ from syncsrv.control.frames import close_fds
 from syncsrv.control.shapes_page import WebSetup, WebSetupRequest
 from syncsrv.control.verbs import VERBS, Door
 from syncsrv.errors import SyncsrvError
+from syncsrv.notify import Notifier
 from syncsrv.privilege import confine
 from syncsrv.web.app import create_app
 from syncsrv.web.assets import Assets
@@ -40,6 +41,8 @@ from syncsrv.web.views import highlight
 log = logging.getLogger("syncsrv.web.main")  # also where this file is the program
 
 USER = "syncsrv-web"
+WAIT_S = 60.0
+"""For a core that systemd starts too; then it ends, and systemd starts another one."""
 ASK_AGAIN_S = 5.0
 SETUP_S = 10.0
 END_S = 8.0
@@ -63,6 +66,7 @@ def run(
     version: str,
     connect: Callable[[int], None] | None = None,
     again_s: float = ASK_AGAIN_S,
+    notifier: Notifier | None = None,
 ) -> None:
     """Be the page until it is told to end, or the supervisor is gone, or it has to begin anew.
 
@@ -71,7 +75,9 @@ def run(
         version: this program's version.
         connect: brings that many of them without a supervisor, while that is still possible; we end with core then.
         again_s: seconds after which core is asked again whether anything is different.
+        notifier: where systemd started it.
     """
+    notifier = notifier or Notifier()
     logs.start("web")
     told = _Told()
     if connect is None:
@@ -97,7 +103,9 @@ def run(
     server.start()
     shown = f", its certificate has the SHA-256 {setup.fingerprint}" if setup.fingerprint else ""
     log.info("the page is at %s://%s/%s", "http" if tls is None else "https", setup.listen, shown)
-    _stay(link, setup, told, again_s)
+    notifier.ready(f"the page is at {setup.listen}")
+    _stay(link, setup, told, again_s, lambda: notifier.alive() if server.accepts() else None)
+    notifier.stopping()
     _end(server, link)
 
 
@@ -155,10 +163,11 @@ def _load_everything(app: Flask) -> None:
         client.get(path).close()
 
 
-def _stay(link: Link, setup: WebSetup, told: _Told, again_s: float) -> None:
-    """Until we have to end."""
+def _stay(link: Link, setup: WebSetup, told: _Told, again_s: float, alive: Callable[[], None]) -> None:
+    """Until we have to end; ``alive`` is called in each round."""
     request = codec.to_body(WebSetupRequest, WebSetupRequest(setup.digest, setup.listen))
     while not told.end.wait(again_s):
+        alive()
         try:
             answer = link.ask("web-setup", request, deadline_s=SETUP_S)
             close_fds(answer.fds)  # the next process asks for it again
@@ -182,20 +191,29 @@ def _end(server: WebServer, link: Link) -> None:
     link.close()
 
 
-def _run_alone(path: Path, version: str) -> None:
+def _run_alone(path: Path, version: str, notifier: Notifier | None) -> None:
     """Be the own supervisor, for the core of now."""
     ours, links = socket.socketpair()
 
     def connect(count: int) -> None:
         for _ in range(count):
-            ask.hand_over(ours, path)
+            ask.hand_over(ours, path, WAIT_S if notifier else 0.0)
 
+    if notifier is not None:
+        notifier.status("waits for core")
     with ours:
-        run(links, version=version, connect=connect)
+        every_s = notifier.every_s if notifier is not None else None
+        again_s = min(ASK_AGAIN_S, every_s or ASK_AGAIN_S)
+        run(links, version=version, connect=connect, again_s=again_s, notifier=notifier)
 
 
-def main(argv: Sequence[str]) -> int:
-    """``python -m syncsrv.web.main (--links-fd N | --socket PATH) web``: started by serve."""
+def main(argv: Sequence[str], notifier: Notifier | None = None) -> int:
+    """``python -m syncsrv.web.main (--links-fd N | --socket PATH) web``: started by serve.
+
+    Args:
+        argv: the above, from ``--links-fd`` on.
+        notifier: where systemd started it.
+    """
     signals.unblock()
     parser = argparse.ArgumentParser(prog="syncsrv-web")
     where = parser.add_mutually_exclusive_group(required=True)
@@ -211,7 +229,7 @@ def main(argv: Sequence[str]) -> int:
             os.set_inheritable(links.fileno(), False)
             run(links, version=options.version_text, again_s=options.again_s)
         else:
-            _run_alone(options.socket, options.version_text)
+            _run_alone(options.socket, options.version_text, notifier)
     except SyncsrvError as error:
         log.error("%s", error)
         return error.exit_status

@@ -107,6 +107,10 @@ class WebServer:
         self._server.prepare()
         self._thread.start()
 
+    def accepts(self) -> bool:
+        """Whether connections are taken: until it is closed, or something broke."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Take no more; requests under way are answered, for ``stop_s`` seconds at most, then cut."""
         self._server.stop()

@@ -13,6 +13,7 @@ import pytest
 from tests.integration.pair import ENVIRONMENT, PROGRAM, Node, make_node
 from tests.support.lab import VIP, Lab, lab
 from tests.support.netns import needs_lab
+from tests.support.systemd import systemd
 from tests.support.wait import until
 
 pytestmark = needs_lab
@@ -113,3 +114,34 @@ def test_as_a_unit_of_its_own_it_needs_no_core(node: Node, net: Lab) -> None:
     finally:
         unit.kill()
         unit.wait()
+
+
+def test_under_systemd_it_waits_for_addresses_and_says_that_it_works(node: Node, net: Lab, short_tmp: Path) -> None:
+    configure(node, "")
+    with systemd(short_tmp) as told, node.log.open("ab") as log:
+        core = subprocess.Popen(
+            [*node.prefix, *PROGRAM, "--config", str(node.etc), "core"], stderr=log, env=ENVIRONMENT
+        )
+        unit = subprocess.Popen(
+            [*node.prefix, *PROGRAM, "carp", "--state-dir", str(node.state), "--wait"],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**ENVIRONMENT, **told.environment},
+        )  # fmt: skip
+        try:
+            told.await_word("READY=1")
+            assert told.status == "STATUS=waits: no virtual address is configured"
+            told.await_word("WATCHDOG=1")
+            until(node.is_up, 60, "core to answer")
+            configure(node, VIPS)
+            core.send_signal(signal.SIGHUP)
+            told.await_word("READY=1")
+            assert told.status.startswith("STATUS=guards the agent ")
+            until(net["a"].holds, what="the address")
+            told.await_word("WATCHDOG=1")
+            assert b"NOTIFY_SOCKET" not in Path(f"/proc/{unit.pid}/environ").read_bytes()
+            unit.terminate()
+            told.await_word("STOPPING=1")
+            assert unit.wait(10) == 0
+        finally:
+            for child in (unit, core):
+                child.kill()
+                child.wait()

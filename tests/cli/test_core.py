@@ -11,6 +11,7 @@ import pytest
 
 from syncsrv.cli.core import SUPERVISED
 from tests.integration.pair import ENVIRONMENT, PROGRAM, Node, make_node
+from tests.support.systemd import systemd
 from tests.support.wait import until
 
 
@@ -66,3 +67,34 @@ def test_a_second_core_is_refused(node: Node, core: subprocess.Popen[bytes]) -> 
     second = node.ask("core")
     assert (second.status, second.data["error"]["code"]) == (2, "running")
     assert core.poll() is None
+
+
+def test_systemd_is_told_how_it_does(node: Node, short_tmp: Path) -> None:
+    with systemd(short_tmp) as told:
+        core = start(node, "core", **told.environment)
+        try:
+            told.await_word("READY=1", 60)
+            assert told.status == "STATUS=master fw1"
+            assert node.ask("status").status == 0
+            told.await_word("WATCHDOG=1")
+            core.send_signal(signal.SIGHUP)
+            told.await_word("RELOADING=1")
+            told.await_word("READY=1")
+            told.await_word("WATCHDOG=1")
+            core.terminate()
+            told.await_word("STOPPING=1")
+            assert core.wait(30) == 0
+        finally:
+            core.kill()
+            core.communicate()
+
+
+def test_under_serve_it_leaves_systemd_to_serve(node: Node, short_tmp: Path) -> None:
+    with systemd(short_tmp) as told:
+        core = start(node, "core", **{SUPERVISED: "1"}, **told.environment)
+        try:
+            until(lambda: node.ask("status").status == 0, 60, "core to answer")
+            assert told.heard("READY=1") == 0
+        finally:
+            core.kill()
+            core.communicate()

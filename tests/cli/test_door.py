@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.pair import ENVIRONMENT, PROGRAM, Node, make_node
+from tests.support.systemd import systemd
 from tests.support.wait import until
 
 
@@ -67,3 +68,22 @@ def test_a_door_without_a_core_says_so(node: Node) -> None:
     said = node.log.read_text()
     assert "Traceback" not in said
     assert "cannot" in said
+
+
+def test_under_systemd_it_waits_for_core_and_says_that_it_works(node: Node, short_tmp: Path) -> None:
+    with systemd(short_tmp) as told:
+        door = start(node, "door", **told.environment)
+        core = None
+        try:
+            told.await_word("STATUS=waits for core")
+            core = start(node, "core")
+            told.await_word("READY=1", 60)
+            until(lambda: turned_away(node.ssh), 30, "the door to take connections")
+            told.await_word("WATCHDOG=1")
+            core.kill()
+            assert door.wait(30) == 0
+        finally:
+            for child in (door, core):
+                if child is not None:
+                    child.kill()
+                    child.communicate()

@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.pair import ENVIRONMENT, PROGRAM, Node, make_node
 from tests.integration.visitor import page_up
+from tests.support.systemd import systemd
 from tests.support.wait import until
 
 
@@ -18,11 +19,12 @@ def node(short_tmp: Path) -> Node:
     return make_node(short_tmp, "fw1", "master")
 
 
-def start(node: Node, word: str) -> subprocess.Popen[bytes]:
+def start(node: Node, word: str, **more: str) -> subprocess.Popen[bytes]:
     with node.log.open("ab") as log:
         return subprocess.Popen(
-            [*PROGRAM, "--config", str(node.etc), word], stdin=subprocess.PIPE, stdout=log, stderr=log, env=ENVIRONMENT
-        )
+            [*PROGRAM, "--config", str(node.etc), word],
+            stdin=subprocess.PIPE, stdout=log, stderr=log, env={**ENVIRONMENT, **more},
+        )  # fmt: skip
 
 
 @pytest.fixture
@@ -55,3 +57,23 @@ def test_a_page_without_a_core_says_so(node: Node) -> None:
     assert "Traceback" not in said
     assert "cannot ask core at" in said
     assert "web.sock" in said
+
+
+def test_under_systemd_it_waits_for_core_and_says_that_it_works(node: Node, short_tmp: Path) -> None:
+    with systemd(short_tmp) as told:
+        web = start(node, "web", **told.environment)
+        core = None
+        try:
+            told.await_word("STATUS=waits for core")
+            core = start(node, "core")
+            told.await_word("READY=1", 60)
+            assert told.status == f"STATUS=the page is at 127.0.0.1:{node.web}"
+            assert page_up(node).get("/login").status == 200
+            told.await_word("WATCHDOG=1")
+            core.kill()
+            assert web.wait(30) == 0
+        finally:
+            for child in (web, core):
+                if child is not None:
+                    child.kill()
+                    child.communicate()

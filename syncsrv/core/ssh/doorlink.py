@@ -9,7 +9,7 @@ import itertools
 import logging
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -40,6 +40,7 @@ from syncsrv.control.doorverbs import (
 from syncsrv.control.frames import ConnectionLostError
 from syncsrv.control.serve import Limits, Server
 from syncsrv.control.shapes import Empty
+from syncsrv.control.sockets import local_process
 from syncsrv.control.verbs import Door
 from syncsrv.control.waiting import NoAnswerError
 from syncsrv.core.ssh.authority import Authority, NotAdmittedError
@@ -143,14 +144,24 @@ class DoorLink:
             self._forget(caller.person)
             raise
 
-    def listen(self, path: Path, *, mode: int = 0o660, group: int | None = None) -> None:
+    def listen(self, path: Path, *, mode: int = 0o660, group: int | None = None, users: Collection[int] = ()) -> None:
         """Let a door that was started apart connect at ``path`` (door.sock).
+
+        Args:
+            path: made new.
+            mode: its permissions.
+            group: its group, by number; None leaves ours.
+            users: who may connect, beside root and our own user.
 
         Raises:
             SocketInUseError, ListenError: nothing listens then.
         """
+
+        def identify(sock: socket.socket) -> Caller | None:
+            return self._admit() if local_process(sock, Door.DOOR, users) is not None else None
+
         self._server.serve_unix(
-            path, Door.DOOR, mode=mode, group=group, identify=lambda _: self._admit(), on_connection=self._use_logged
+            path, Door.DOOR, mode=mode, group=group, identify=identify, on_connection=self._use_logged
         )
 
     def configure(self, sources: Sequence[str], listeners: Sequence[socket.socket] = ()) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -23,11 +24,13 @@ from syncsrv.core.ssh.gitserve import GitServer
 from syncsrv.core.ssh.peerlink import PeerAddress, PeerLinks, resolve
 from syncsrv.core.ssh.usedlogins import UsedLogins
 from syncsrv.errors import SyncsrvError, UnreachableError
+from syncsrv.privilege import installed
 from syncsrv.store.signing import Signer, parse_public_line
 from syncsrv.version import __version__
 
 log = logging.getLogger(__name__)
 
+USER = "syncsrv-door"
 RESOLVE_S = 3.0
 
 
@@ -80,7 +83,11 @@ class Ssh:
         """Listen for the door process at ``path``, and give it what it needs."""
         self._server = server
         self.configure()
-        self._link.listen(path)
+        user = installed(USER)
+        if user is None:
+            self._link.listen(path)
+        else:  # a door of its own unit; only root can give the socket to that group
+            self._link.listen(path, group=user.gid if os.geteuid() == 0 else None, users=(user.uid,))
 
     def configure(self) -> None:
         """Take over node.yaml: the listening address, the peers, who may connect.

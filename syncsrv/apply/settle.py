@@ -6,6 +6,7 @@ then it is put back too, and main says that as well.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from syncsrv.apply.journal import Phase, Record
@@ -18,7 +19,7 @@ from syncsrv.errors import SyncsrvError
 from syncsrv.plan.areas import CLUSTER_AREA
 from syncsrv.plan.tree import CLUSTER_PATH, Entry, show_path
 from syncsrv.plan.words import counted, listed
-from syncsrv.services.base import ActionResult, Result, ServiceState, ServiceStatus
+from syncsrv.services.base import ActionResult, DefinitionsError, Result, ServiceState, ServiceStatus
 
 KNOWN_GOOD = "refs/syncsrv/known-good"
 SERVICES = "correct what the service complains of, then try again; `syncsrv services` shows how they are now"
@@ -34,12 +35,30 @@ def serve_changed(parts: Parts, record: Record, cluster: Cluster, steps: Steps) 
     """Make the services load what was applied, in order, each with its health; the failures as a sentence.
 
     Raises:
-        SyncsrvError: the job was withdrawn between two services.
+        SyncsrvError: the job was withdrawn between two services; a manager could not read its definitions.
     """
+    _read_definitions(parts, record, cluster, steps)
     if record.restart_all:
         return restart_all(parts, cluster, steps)
     wishes = {name: OnChange(wish) for name, wish in record.services.items()}
     return _failures(parts.services(cluster).after_change(wishes, lambda result: _tell_and_check(steps, result)))
+
+
+def _read_definitions(parts: Parts, record: Record, cluster: Cluster, steps: Steps) -> None:
+    """Unit files that were brought count before anything is started as they say.
+
+    Raises:
+        DefinitionsError: a manager could not read them.
+    """
+    root = parts.node.root
+    paths = (os.fspath(root / show_path(operation.path).lstrip("/")) for operation in record.operations)
+    began_at = parts.clock.monotonic()
+    try:
+        if parts.services(cluster).read_definitions(paths):
+            steps.add("read unit files", "done", parts.clock.monotonic() - began_at, "the manager has read them anew")
+    except DefinitionsError as error:
+        steps.add("read unit files", "failed", parts.clock.monotonic() - began_at, error.message)
+        raise
 
 
 def restart_all(parts: Parts, cluster: Cluster, steps: Steps) -> str:
@@ -185,7 +204,13 @@ def _restore_services(parts: Parts, record: Record, cluster: Cluster, steps: Ste
     touched: Mapping[str, OnChange] = {name: OnChange(wish) for name, wish in record.services.items()}
     if record.restart_all:
         touched = dict.fromkeys(record.services_before, OnChange.RESTART)
-    return _failures(parts.services(cluster).restore(before, touched, lambda result: _tell(steps, result)))
+    failed = []
+    try:
+        _read_definitions(parts, record, cluster, steps)
+    except DefinitionsError as error:
+        failed.append(error.message)
+    failed.append(_failures(parts.services(cluster).restore(before, touched, lambda result: _tell(steps, result))))
+    return "; ".join(one for one in failed if one)
 
 
 def recover(parts: Parts, steps: Steps) -> Outcome | None:

@@ -20,11 +20,22 @@ class ServiceInfo:
     pending_why: str = ""
     run_on: str = "always"
     """``pending_why``: which files are newer than what its process has read; ``run_on``: always, carp-master, never."""
+    memory: int | None = None
+    memory_of: str = ""
+    """Bytes; of the whole ``service`` as its manager counts them, or of its main ``process``. None: not known."""
+    restarts: int | None = None
+    """How often its manager started it again by itself, since a person last did; None where it does not count."""
+    enabled: str | None = None
+    """Whether it starts at boot, in the manager's word (``systemctl is-enabled``); None where it does not say."""
+    log: str = ""
+    """The end of its log: of one that has failed, and of those that action ``log`` names."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServicesRequest:
-    """``action``: status, start, stop, restart, reload or restart-all; ``node``: empty for the one that is asked."""
+    """``action``: status or log, which do nothing; start, stop, restart, reload or restart-all; ``node``: empty for the
+    one that is asked.
+    """
 
     node: str = ""
     action: str = "status"

@@ -22,18 +22,25 @@ from syncsrv.services.control import UnknownServiceError
 
 ASK_S = 10.0
 FOLLOW_S = 1.0
+LOG = "log"
 ACTIONS = ("start", "stop", "restart", "reload", "restart-all")
 
 
 def services(core: Core, request: ServicesRequest, caller: Caller) -> ServicesReply:
-    """The services of a node, read now; a peer is asked now."""
+    """The services of a node, read now; a peer is asked now. With the action ``log`` also the ends of logs.
+
+    Raises:
+        UsageError: an unknown node, or a service whose log is asked for.
+    """
     if _elsewhere(core, request):
-        body = {"action": "status"}
+        body = {"action": request.action, "names": list(request.names)}
         reply = core.link.call(request.node, "services", body, deadline_s=ASK_S, person=caller.person)
         found = decode_reply("services", ServicesReply, reply)
         assert isinstance(found, ServicesReply)
         return found
-    return ServicesReply(core.node, service_infos(core, core.services().statuses()))
+    running = core.services()
+    readings = running.with_logs(request.names) if request.action == LOG else running.statuses()
+    return ServicesReply(core.node, service_infos(core, readings))
 
 
 def act(core: Core, request: ServicesRequest, caller: Caller) -> Job:

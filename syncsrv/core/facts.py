@@ -212,6 +212,11 @@ def service_info(reading: ServiceStatus, run_on: RunOn = RunOn.ALWAYS) -> Servic
         reason=reading.reason,
         pending_why=reading.pending_why,
         run_on=run_on.value,
+        memory=reading.memory,
+        memory_of=reading.memory_of,
+        restarts=reading.restarts,
+        enabled=reading.enabled,
+        log=reading.log,
     )
 
 

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from syncsrv.clock import rfc3339
 from syncsrv.config.model import Service
 from syncsrv.errors import SyncsrvError
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where the programs of services are looked up; our own environment does not reach them."""
 
+
+WORDS_LINES = 20
+"""Lines of a log that are shown: the five starts that systemd grants a failing daemon leave six lines of its own behind
+the one that says why."""
 
 UMASK = 0o022
 """The usual one: core's own would keep a daemon's logs and sockets from everybody else."""
@@ -69,6 +72,17 @@ class ServiceStatus:
         pid: its main process, where there is one and it is known.
         started_at: when that process began, seconds of the epoch.
         reloaded_at: when the manager last saw it load its configuration, seconds of the epoch; only systemd tells.
+        loaded_as: stays the same until the process ends or loads its files anew, whatever the wall clock does; empty
+            where nothing tells.
+        memory: bytes that it uses; None where that is not known.
+        memory_of: what ``memory`` counts: ``service``, all that the manager accounts to it, or ``process``, what its
+            main process has resident.
+        restarts: how often the manager started it again by itself since a person did; None where it does not count.
+        enabled: the manager's word for whether it starts at boot (systemd: enabled, disabled, static, masked, …); None
+            where the manager does not say.
+        oneshot: it runs to its end and is stopped then: to be stopped is no failure of a start.
+        unit_changed: its definition has changed on the disk since its manager read it.
+        log: the end of its log; read for those that have failed, and where it was asked for.
         health: what its health check says.
         reason: why it is not simply running and well; empty where it is.
         restart_pending: its configuration is newer than what it runs with.
@@ -81,22 +95,18 @@ class ServiceStatus:
     pid: int | None = None
     started_at: float | None = None
     reloaded_at: float | None = None
+    loaded_as: str = ""
+    memory: int | None = None
+    memory_of: str = ""
+    restarts: int | None = None
+    enabled: str | None = None
+    oneshot: bool = False
+    unit_changed: bool = False
+    log: str = ""
     health: HealthWord = HealthWord.UNKNOWN
     reason: str = ""
     restart_pending: bool = False
     pending_why: str = ""
-
-    def public(self) -> dict[str, str | int | bool | None]:
-        """The entry of ``services`` in ``status --json``."""
-        return {
-            "name": self.name,
-            "state": self.state.value,
-            "since": rfc3339(self.since_utc) if self.since_utc else None,
-            "pid": self.pid,
-            "restart_pending": self.restart_pending,
-            "health": self.health.value,
-            "reason": self.reason,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +148,18 @@ class ServiceActionError(SyncsrvError):
         self.action = action
         self.why = why
         self.output = output
+
+
+class DefinitionsError(SyncsrvError):
+    """A manager could not read what its services are."""
+
+    code = "service"
+
+    def __init__(self, manager: str, why: str) -> None:
+        super().__init__(
+            f"cannot make {manager} read its changed definitions of services: {why}",
+            f"see what {manager} says of these files, and correct them",
+        )
 
 
 class Manager(Protocol):
@@ -182,7 +204,17 @@ class Manager(Protocol):
         """
 
     def last_words(self, name: str, service: Service) -> str:
-        """The end of what the service printed or logged, to be shown with a failure; empty where nothing is known."""
+        """The end of what the service printed or logged, WORDS_LINES at most; empty where nothing is known."""
+
+    def defines(self, path: str) -> bool:
+        """Whether the file at this absolute path tells the manager what its services are."""
+
+    def read_definitions(self, deadline_s: float) -> None:
+        """Such files have changed: make the manager read them.
+
+        Raises:
+            DefinitionsError: it could not.
+        """
 
 
 def unknown(name: str, why: str) -> ServiceStatus:

@@ -17,8 +17,17 @@ from pathlib import Path
 from syncsrv import process
 from syncsrv.clock import Clock
 from syncsrv.config.model import Argv, Service
-from syncsrv.services.base import UMASK, Action, ServiceActionError, ServiceState, ServiceStatus, environment, unknown
-from syncsrv.services.procfs import started_at
+from syncsrv.services.base import (
+    UMASK,
+    WORDS_LINES,
+    Action,
+    ServiceActionError,
+    ServiceState,
+    ServiceStatus,
+    environment,
+    unknown,
+)
+from syncsrv.services.procfs import identity, resident, started_at
 
 RUNS, STOPPED = 0, 3
 LOG_LIMIT = 1024 * 1024
@@ -81,9 +90,16 @@ class Commands:
             with self._log(name).open("rb") as file:
                 end, mark = file.seek(0, os.SEEK_END), self._marks.get(name, 0)
                 file.seek(max(0, end - WORDS, mark if mark <= end else 0))
-                return file.read(WORDS).decode("utf-8", "backslashreplace").strip()
+                said = file.read(WORDS).decode("utf-8", "backslashreplace").strip()
         except OSError:
             return ""
+        return "\n".join(said.splitlines()[-WORDS_LINES:])
+
+    def defines(self, path: str) -> bool:
+        return False  # they stand in cluster.yaml
+
+    def read_definitions(self, deadline_s: float) -> None:
+        return
 
     def _status(self, name: str, service: Service, deadline_s: float) -> ServiceStatus:
         self._trim(name)
@@ -94,7 +110,17 @@ class Commands:
         if ended.status == RUNS:
             pid, began = self._process(ended.text)
             since_utc = datetime.fromtimestamp(began, UTC) if began is not None else None
-            return ServiceStatus(name, ServiceState.RUNNING, since_utc=since_utc, pid=pid, started_at=began)
+            memory = resident(pid) if pid is not None else None
+            return ServiceStatus(
+                name,
+                ServiceState.RUNNING,
+                since_utc=since_utc,
+                pid=pid,
+                started_at=began,
+                loaded_as=identity(pid) if pid is not None else "",
+                memory=memory,
+                memory_of="" if memory is None else "process",
+            )
         if ended.status == STOPPED:
             return ServiceStatus(name, ServiceState.STOPPED)
         said = ended.text.strip().replace("\n", " ")[:200]

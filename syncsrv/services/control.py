@@ -19,11 +19,13 @@ from syncsrv.services.base import Action, ActionResult, Manager, Result, Service
 from syncsrv.services.decide import Choice
 from syncsrv.services.health import Pause, Probed, await_healthy
 from syncsrv.services.order import ordered
-from syncsrv.services.pending import ReloadLog, last_read, pending_why, restart_pending
+from syncsrv.services.pending import ReloadLog, last_read, pending_why
+from syncsrv.services.readback import failed, not_as_asked, read_back
 from syncsrv.services.reading import Memory, Reader
 
-ACTION_S = 60.0
-"""What a manager or a service's command has for one action."""
+ACTION_S = 120.0
+"""What a manager or a service's command has for one action: longer than the 90 s after which systemd usually kills what
+does not stop, so that a restart of such a one is waited for."""
 
 STOPPED_WITHIN_S = 10.0
 """How long a service may still be read as running after its manager said that it is stopped."""
@@ -89,7 +91,37 @@ class Services:
     def statuses(self) -> list[ServiceStatus]:
         """A reading of every service, by name: state, health, restart_pending. Takes as long as the slowest check."""
         readings = self._reader.with_health(self._reader.states(sorted(self._services)))
-        return [self._judged(status) for status in readings.values()]
+        return [self._judged(status) for status in self._reader.with_logs(readings).values()]
+
+    def with_logs(self, names: Collection[str]) -> list[ServiceStatus]:
+        """A reading of every service, and the end of the log of these whether they failed or not.
+
+        Raises:
+            UnknownServiceError: a name is not configured.
+        """
+        self._must_know(names)
+        logs = self._reader.logs(names)
+        return [replace(status, log=logs.get(status.name, status.log)) for status in self.statuses()]
+
+    def read_definitions(self, paths: Iterable[str]) -> bool:
+        """Files have changed: make the managers of these services read those of them that say what a service is.
+
+        Args:
+            paths: absolute ones.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            DefinitionsError: a manager could not.
+        """
+        paths = tuple(paths)
+        used = {service.manager for service in self._services.values()}
+        concerned = [self._managers[kind] for kind in sorted(used) if kind in self._managers]
+        concerned = [manager for manager in concerned if any(manager.defines(path) for path in paths)]
+        for manager in concerned:
+            manager.read_definitions(self._action_s)
+        return bool(concerned)
 
     def state(self, name: str) -> ServiceStatus:
         """What its manager says of one service; it must be configured."""
@@ -105,9 +137,7 @@ class Services:
         Raises:
             UnknownServiceError: a name is not configured; nothing was done then.
         """
-        for name in names:
-            if name not in self._services:
-                raise UnknownServiceError(name, self._services)
+        self._must_know(names)
         order = ordered(self._services, names)
         results = []
         for name in reversed(order) if action is Action.STOP else order:
@@ -174,12 +204,12 @@ class Services:
             A result for each: after a failure the rest is skipped, for the engine then puts the files back.
         """
         results: list[ActionResult] = []
-        failed = ""
+        broken = ""
         for name in ordered(self._services, wanted):
             status = self._reader.state(name)
             action = Action.RELOAD if wanted[name] is OnChange.RELOAD else Action.RESTART
-            choice = Choice(action, f"not touched, for {failed} had failed", Result.SKIPPED)
-            if not failed:
+            choice = Choice(action, f"not touched, for {broken} had failed", Result.SKIPPED)
+            if not broken:
                 choice = decide.after_change(
                     wanted[name],
                     self._services[name],
@@ -189,7 +219,7 @@ class Services:
                 )
             results.append(self._carry_out(choice, status, report))
             if results[-1].result is Result.FAILED:
-                failed = failed or name
+                broken = broken or name
         return results
 
     def restore(
@@ -225,12 +255,17 @@ class Services:
             results.append(result)
         return results
 
+    def _must_know(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self._services:
+                raise UnknownServiceError(name, self._services)
+
     def _carry_out(
         self, choice: Choice, before: ServiceStatus, report: Report | None, as_before: ServiceStatus | None = None
     ) -> ActionResult:
         name, action = before.name, choice.action
         if choice.ended is Result.FAILED:
-            result = _failed(name, action, choice.why)
+            result = failed(name, action, choice.why)
         elif choice.ended is not None:
             result = ActionResult(name, action, choice.ended, choice.why)
         else:
@@ -248,19 +283,19 @@ class Services:
             self._ask_manager(action, name)
         except ServiceActionError as error:
             output = error.output or self._last_words(name)
-            return _failed(name, action, error.why, self._clock.monotonic() - began_at, output)
+            return failed(name, action, error.why, self._clock.monotonic() - began_at, output)
         if action is Action.STOP:
             found, after = self._await_stopped(name)
         else:
             found, after = self._await_healthy(name)
         seconds = self._clock.monotonic() - began_at
         wrong = "" if found.ok else found.reason
-        wrong = wrong or _not_as_asked(action, before, after)
+        wrong = wrong or not_as_asked(action, before, after)
         if wrong:
-            return _failed(name, action, wrong, seconds, found.output or self._last_words(name))
+            return failed(name, action, wrong, seconds, found.output or self._last_words(name))
         if action is not Action.STOP:
             self._reloads.put(name, began_utc.timestamp())
-        said = _read_back(before, after)
+        said = read_back(action, before, after)
         reason = f"{choice.why}; {said}" if choice.why else said
         return ActionResult(name, action, Result.DONE, reason, seconds)
 
@@ -311,31 +346,8 @@ class Services:
         """The reading with whether it runs with an older configuration, and why."""
         changed, loaded_at = self._newest_change(status.name), self._reloads.get(status.name)
         read_at = last_read(status, loaded_at)
-        if not restart_pending(status, loaded_at, changed) or changed is None or read_at is None:
+        pending = self._reader.memory.verdicts.of(status, loaded_at, changed, self._clock.utc().timestamp())
+        if not pending or changed is None or read_at is None:
             return replace(status, restart_pending=False)
         why = pending_why(self._newest_file(status.name), changed, read_at)
         return replace(status, restart_pending=True, pending_why=why)
-
-
-def _failed(name: str, action: Action, why: str, seconds: float = 0.0, output: str = "") -> ActionResult:
-    error = ServiceActionError(name, action, why)
-    return ActionResult(name, action, Result.FAILED, error.message, seconds, output)
-
-
-def _not_as_asked(action: Action, before: ServiceStatus, after: ServiceStatus) -> str:
-    """What the process ids say against it; empty where nothing."""
-    if before.pid is None or after.pid is None:
-        return ""
-    if action is Action.RESTART and before.pid == after.pid:
-        return f"it still runs with its old process, pid {after.pid}"
-    if action is Action.RELOAD and before.pid != after.pid:
-        return f"its process ended when it was told to reload (pid {before.pid}; it runs again as {after.pid})"
-    return ""
-
-
-def _read_back(before: ServiceStatus, after: ServiceStatus) -> str:
-    if after.pid is None:
-        return str(after.state) + (f": {after.reason}" if after.reason else "")
-    if before.pid == after.pid:
-        return f"{after.state}, pid {after.pid} kept"
-    return f"{after.state}, pid {after.pid}" + (f" (was {before.pid})" if before.pid is not None else "")

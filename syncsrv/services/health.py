@@ -175,7 +175,8 @@ def await_healthy(
 ) -> tuple[Probed, ServiceStatus]:
     """Wait until the manager says that a service runs, and its health check agrees; or until ``within`` is over.
 
-    The manager is asked each time too: behind a port that answers may be somebody else, or the old process.
+    The manager is asked each time too: behind a port that answers may be somebody else, or the old process. One that
+    runs to its end and is stopped then is well when it has: its manager waited for that, and told of a bad end.
 
     Args:
         health: its health check; None: it is well when it has run with one pid for STEADY_S.
@@ -197,6 +198,8 @@ def await_healthy(
         now = clock.monotonic()
         if status.state in (ServiceState.FAILED, ServiceState.MISSING, ServiceState.MASKED):
             return Probed(False, _is(status)), status
+        if status.state is ServiceState.STOPPED and status.oneshot:
+            return Probed(True, "it ran to its end"), status
         if status.state is not ServiceState.RUNNING:
             found, steady, watch = Probed(False, _is(status)), None, replace(watch, streak=0, last=None)
         elif health is None:

@@ -55,6 +55,40 @@ def pending_why(file: str, newest_change: float, read_at: float) -> str:
     return f"{file or 'a file of its areas'} changed at {changed}; it last read its files at {read}"
 
 
+class Verdicts:
+    """What was found of each process and its files when the two were first seen together.
+
+    Files carry the wall time of their change, processes an age; the two compare only while the wall clock runs on. So
+    that is done once, seconds after the later of them: a clock that is set afterwards, by hours, changes no verdict.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: dict[str, tuple[object, bool]] = {}
+
+    def of(self, status: ServiceStatus, loaded_at: float | None, newest_change: float | None, now: float) -> bool:
+        """Whether a running service has not seen its newest configuration.
+
+        Args:
+            status: a reading of it.
+            loaded_at: as for ``restart_pending``.
+            newest_change: likewise.
+            now: seconds of the epoch; a change that is later than this was made before the clock was set back, and
+                what is found of it holds only until the clock is right.
+        """
+        found = restart_pending(status, loaded_at, newest_change)
+        if not status.loaded_as or newest_change is None:
+            return found
+        seen = (status.loaded_as, loaded_at, newest_change)
+        with self._lock:
+            kept = self._found.get(status.name)
+            if kept is not None and kept[0] == seen:
+                return kept[1]
+            if newest_change <= now + GRAIN_S:
+                self._found[status.name] = seen, found
+        return found
+
+
 class ReloadLog(Protocol):
     """Remembers when we last made each service load its configuration: a manager does not tell of a reload."""
 

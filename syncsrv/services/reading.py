@@ -15,6 +15,7 @@ from syncsrv.clock import Clock
 from syncsrv.config.model import Health, ManagerKind, Service
 from syncsrv.services.base import HealthWord, Manager, ServiceState, ServiceStatus, environment, unknown
 from syncsrv.services.health import STEADY_S, Probed, Watch, probe
+from syncsrv.services.pending import Verdicts
 
 K = TypeVar("K")
 R = TypeVar("R")
@@ -34,11 +35,13 @@ class Memory:
         lock: held while one of the others is read or changed.
         watches: how each checked service did so far, by which check.
         steady: the process of each unchecked service, and since when it is the same one (monotonic).
+        verdicts: which services were found to run with older files.
     """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     watches: dict[str, tuple[Health, Watch]] = field(default_factory=dict)
     steady: dict[str, tuple[int | None, float]] = field(default_factory=dict)
+    verdicts: Verdicts = field(default_factory=Verdicts)
 
 
 class Reader:
@@ -67,7 +70,7 @@ class Reader:
         self._node = node
         self._clock = clock
         self._read_s = read_s
-        self._memory = memory or Memory()
+        self.memory = memory or Memory()
 
     def states(self, names: Collection[str]) -> dict[str, ServiceStatus]:
         """What the managers say of these services; a reading of each of them, in the order of ``names``."""
@@ -100,6 +103,21 @@ class Reader:
         probed = _at_once({name: self._probe(name, health) for name, health in checks.items()}, longest_s + SPARE_S)
         return {name: self._judged(status, probed.get(name)) for name, status in readings.items()}
 
+    def logs(self, names: Collection[str]) -> dict[str, str]:
+        """The ends of the logs of these services, all read at the same time; empty where one did not come in time."""
+        asked = {name: self._words(name) for name in names if self._services[name].manager in self._managers}
+        found = _at_once(asked, self._read_s + SPARE_S)
+        return {name: found.get(name, "") for name in names}
+
+    def with_logs(self, readings: Mapping[str, ServiceStatus]) -> dict[str, ServiceStatus]:
+        """The readings with the ends of the logs of those that failed; what runs well costs nothing."""
+        logs = self.logs([name for name, status in readings.items() if _has_failed(status)])
+        return {name: replace(status, log=logs.get(name, "")) for name, status in readings.items()}
+
+    def _words(self, name: str) -> Callable[[], str]:
+        service = self._services[name]
+        return lambda: self._managers[service.manager].last_words(name, service)
+
     def _call(self, kind: ManagerKind, group: Mapping[str, Service]) -> Callable[[], dict[str, ServiceStatus]]:
         return lambda: self._managers[kind].statuses(group, self._read_s)
 
@@ -111,7 +129,7 @@ class Reader:
         return f"node.yaml names no managers.{kind}"
 
     def _judged(self, status: ServiceStatus, probed: Probed | None) -> ServiceStatus:
-        name, health, memory = status.name, self._services[status.name].health, self._memory
+        name, health, memory = status.name, self._services[status.name].health, self.memory
         with memory.lock:
             if status.state is not ServiceState.RUNNING:
                 memory.watches.pop(name, None)
@@ -129,14 +147,19 @@ class Reader:
     def _judged_steady(self, status: ServiceStatus) -> ServiceStatus:
         now = self._clock.monotonic()
         age_s = self._clock.utc().timestamp() - status.started_at if status.started_at is not None else 0.0
-        pid, since = self._memory.steady.get(status.name, (None, now))
-        if pid != status.pid or status.name not in self._memory.steady:
+        pid, since = self.memory.steady.get(status.name, (None, now))
+        if pid != status.pid or status.name not in self.memory.steady:
             since = now - max(age_s, 0.0)
-        self._memory.steady[status.name] = status.pid, since
+        self.memory.steady[status.name] = status.pid, since
         if now - since >= STEADY_S:
             return replace(status, health=HealthWord.OK)
         reason = status.reason or f"it has run for less than {STEADY_S:g} s"
         return replace(status, health=HealthWord.UNKNOWN, reason=reason)
+
+
+def _has_failed(status: ServiceStatus) -> bool:
+    """Whether it failed, or fails and is started again and again."""
+    return status.state is ServiceState.FAILED or (status.state is ServiceState.STARTING and bool(status.restarts))
 
 
 _UNASKED = {

@@ -19,9 +19,9 @@ from xml.parsers.expat import ExpatError
 from syncsrv.clock import Clock
 from syncsrv.config.model import Service
 from syncsrv.errors import SyncsrvError
-from syncsrv.services.base import Action, ServiceActionError, ServiceState, ServiceStatus, unknown
+from syncsrv.services.base import WORDS_LINES, Action, ServiceActionError, ServiceState, ServiceStatus, unknown
 from syncsrv.services.dial import cut_off
-from syncsrv.services.procfs import started_at
+from syncsrv.services.procfs import identity, resident, started_at
 
 Value: TypeAlias = "str | int | bool"
 Info: TypeAlias = Mapping[str, Value]
@@ -127,7 +127,13 @@ class Supervisor:
             raise self._explained(name, Action.RELOAD, service.program, error) from error
 
     def last_words(self, name: str, service: Service) -> str:
-        return self._tail(service.program)
+        return "\n".join(self._tail(service.program).splitlines()[-WORDS_LINES:])
+
+    def defines(self, path: str) -> bool:
+        return False  # it reads its configuration at its own start, or when somebody says `supervisorctl update`
+
+    def read_definitions(self, deadline_s: float) -> None:
+        return
 
     def _status(self, name: str, program: str, known: Mapping[str, Info]) -> ServiceStatus:
         info = known.get(program)
@@ -140,7 +146,18 @@ class Supervisor:
             began = float(info["start"])
         stamp = int(info["start"] if pid else info["stop"])
         since_utc = datetime.fromtimestamp(stamp, UTC) if stamp else None
-        return ServiceStatus(name, state, since_utc=since_utc, pid=pid, started_at=began, reason=reason)
+        memory = resident(pid) if pid else None
+        return ServiceStatus(
+            name,
+            state,
+            since_utc=since_utc,
+            pid=pid,
+            started_at=began,
+            loaded_as=identity(pid) if pid else "",
+            memory=memory,
+            memory_of="" if memory is None else "process",
+            reason=reason,
+        )
 
     def _act(self, name: str, action: Action, program: str, method: str, deadline_s: float, *more: Value) -> None:
         try:

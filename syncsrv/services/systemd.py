@@ -2,25 +2,48 @@
 
 ``systemctl show`` ends with 0 for units that do not exist and gives the properties in an order of its own: both are
 read from the properties themselves. ``systemctl restart`` returns when the job is done, not when it is queued.
+
+A unit file that changed on the disk counts from the next ``daemon-reload`` on; until then systemd starts what the old
+one says, and only warns. "With its files as they are" is what we promise, so it is told to read them: before a start,
+restart or reload of a unit that has changed (``NeedDaemonReload``), and after any change of ours below its folders,
+since that property says nothing of a drop-in folder that is new (measured, 252). Only a stop goes by the old one.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from syncsrv import process
 from syncsrv.clock import Clock
 from syncsrv.config.model import Service
-from syncsrv.services.base import PATH, Action, ServiceActionError, ServiceState, ServiceStatus, unknown
-
-PROPERTIES = (
-    "Id,LoadState,LoadError,ActiveState,SubState,UnitFileState,Result,ExecMainStatus,MainPID,CanReload,Job,"
-    "ExecMainStartTimestampMonotonic,ActiveEnterTimestampMonotonic,StateChangeTimestampMonotonic"
+from syncsrv.services.base import (
+    PATH,
+    WORDS_LINES,
+    Action,
+    DefinitionsError,
+    ServiceActionError,
+    ServiceState,
+    ServiceStatus,
+    unknown,
 )
-"""The Monotonic ones: what is for people follows the locale, and --timestamp=unix is younger than some systemd."""
+from syncsrv.services.procfs import resident
+from syncsrv.services.unitstate import PROPERTIES, Block, is_oneshot, number, parse_show, reload_failed, state_of
 
-_ENV = {"PATH": PATH, "LANG": "C.UTF-8", "LC_ALL": "C", "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""}
+UNIT_FOLDERS = (
+    *("/etc/systemd/system/", "/run/systemd/system/", "/usr/local/lib/systemd/system/"),
+    *("/usr/lib/systemd/system/", "/lib/systemd/system/", "/etc/init.d/"),
+)
+"""Where systemd looks for what it runs (systemd.unit(5)), the scripts of its SysV generator included."""
+
+SHORT_S = 5.0
+"""What systemd has for an answer that needs no job."""
+
+_ENV = {"PATH": PATH, "LANG": "C.UTF-8", "LC_ALL": "C", "TZ": "UTC", "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""}
+
+_STAMP = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\+00:?00 \S+ ", re.MULTILINE)
+"""How a line of the journal begins with ``-o short-iso``: the time and the name of the host."""
 
 
 class Systemd:
@@ -29,11 +52,13 @@ class Systemd:
     Args:
         clock: tells the time.
         systemctl: the program; tests give their own.
+        journalctl: likewise.
     """
 
-    def __init__(self, clock: Clock, systemctl: str = "systemctl") -> None:
+    def __init__(self, clock: Clock, systemctl: str = "systemctl", journalctl: str = "journalctl") -> None:
         self._clock = clock
         self._systemctl = systemctl
+        self._journalctl = journalctl
 
     def statuses(self, services: Mapping[str, Service], deadline_s: float) -> dict[str, ServiceStatus]:
         if not services:
@@ -44,7 +69,7 @@ class Systemd:
         except process.NotStartedError as error:
             return {name: unknown(name, error.message) for name in services}
         if ended.status != 0:
-            why = f"systemctl {_how(ended, deadline_s)}: {ended.text.strip()[:200]}"
+            why = f"systemctl {_how(ended, deadline_s)}: {ended.text.strip()[:200]}".removesuffix(": ")
             return {name: unknown(name, why) for name in services}
         blocks = parse_show(ended.text)
         if len(blocks) != len(units):
@@ -53,119 +78,124 @@ class Systemd:
         return {name: self._status(name, block) for name, block in zip(services, blocks, strict=True)}
 
     def can_reload(self, name: str, service: Service) -> bool:
-        try:
-            ended = self._run(["show", "-p", "CanReload", "--", service.unit], 10.0)
-        except process.NotStartedError:
-            return False
-        return ended.status == 0 and parse_show(ended.text)[:1] == [{"CanReload": "yes"}]
+        return self._property(service, "CanReload", SHORT_S) == "yes"
 
     def start(self, name: str, service: Service, deadline_s: float) -> None:
-        self._forget_failures(name, Action.START, service, deadline_s)
         self._act(name, Action.START, service, deadline_s)
 
     def stop(self, name: str, service: Service, deadline_s: float) -> None:
         self._act(name, Action.STOP, service, deadline_s)
 
     def restart(self, name: str, service: Service, deadline_s: float) -> None:
-        self._forget_failures(name, Action.RESTART, service, deadline_s)
         self._act(name, Action.RESTART, service, deadline_s)
 
     def reload(self, name: str, service: Service, deadline_s: float) -> None:
         self._act(name, Action.RELOAD, service, deadline_s)
 
     def last_words(self, name: str, service: Service) -> str:
+        """The unit's journal; ``systemctl status`` would show that of the last start only, and where that was refused
+        because too many had failed before, nothing of why. Without a journal, what status says of its processes.
+        """
+        wanted = ["--no-pager", "--quiet", f"--lines={WORDS_LINES}", "--output=short-iso", f"--unit={service.unit}"]
+        log = self._said([self._journalctl, *wanted])
+        return _STAMP.sub(r"\1Z ", log) or self._said(
+            [self._systemctl, "status", "--no-pager", "--full", "--lines=0", "--", service.unit]
+        )
+
+    def _said(self, argv: Sequence[str]) -> str:
         try:
-            return self._run(["status", "--no-pager", "--lines=10", "--", service.unit], 10.0).text.strip()
+            return process.run(argv, env=_ENV, deadline_s=SHORT_S).text.strip()
         except process.NotStartedError:
             return ""
 
-    def _forget_failures(self, name: str, action: Action, service: Service, deadline_s: float) -> None:
-        """Six quick restarts hit StartLimitBurst (5 in 10 s), and systemd then refuses ours; fails for unloaded units,
-        which start well.
-        """
+    def defines(self, path: str) -> bool:
+        return path.startswith(UNIT_FOLDERS)
+
+    def read_definitions(self, deadline_s: float) -> None:
         try:
-            self._run(["reset-failed", "--", service.unit], deadline_s)
+            ended = self._run(["daemon-reload"], deadline_s)
         except process.NotStartedError as error:
-            raise ServiceActionError(name, action, error.message) from error
+            raise DefinitionsError("systemd", error.message) from error
+        if ended.status != 0:
+            raise DefinitionsError("systemd", ended.text.strip() or f"systemctl {_how(ended, deadline_s)}")
+
+    def _property(self, service: Service, key: str, deadline_s: float) -> str:
+        """One property of a unit; empty where it has none, or systemd does not answer."""
+        try:
+            ended = self._run(["show", "-p", key, "--", service.unit], deadline_s)
+        except process.NotStartedError:
+            return ""
+        blocks = parse_show(ended.text) if ended.status == 0 else []
+        return blocks[0].get(key, "") if len(blocks) == 1 else ""
 
     def _act(self, name: str, action: Action, service: Service, deadline_s: float) -> None:
+        ends_at = self._clock.monotonic() + deadline_s
         try:
-            ended = self._run([action.value, "--", service.unit], deadline_s)
+            if action is not Action.STOP and self._property(service, "NeedDaemonReload", deadline_s) == "yes":
+                self.read_definitions(self._left_s(ends_at))
+            if action in (Action.START, Action.RESTART):
+                # five starts within 10 s (StartLimitBurst) and systemd would refuse ours; it also forgets what failed.
+                # This fails for units that are not loaded, which start well.
+                self._run(["reset-failed", "--", service.unit], self._left_s(ends_at))
+            ended = self._run([action.value, "--", service.unit], self._left_s(ends_at))
         except process.NotStartedError as error:
             raise ServiceActionError(name, action, error.message) from error
+        except DefinitionsError as error:
+            raise ServiceActionError(name, action, error.message) from error
+        said = ended.text.strip()
         if ended.status is None:
             why = f"systemd was not done within {deadline_s:g} s, its job goes on"
-            raise ServiceActionError(name, action, why, ended.text.strip())
+            raise ServiceActionError(name, action, why + self._stands(name, service), said)
         if ended.status != 0:
-            said = ended.text.strip()
-            raise ServiceActionError(name, action, said.partition("\n")[0] or _how(ended, deadline_s), said)
+            why = said.partition("\n")[0].removesuffix(".") or f"systemctl {_how(ended, deadline_s)}"
+            output = self.last_words(name, service) if "journalctl" in said else said
+            raise ServiceActionError(name, action, why + self._stands(name, service), output)
+
+    def _stands(self, name: str, service: Service) -> str:
+        """How the unit stands after an action that failed, to be put behind the reason."""
+        reason = self.statuses({name: service}, SHORT_S)[name].reason
+        return f": {reason}" if reason else ""
+
+    def _left_s(self, ends_at: float) -> float:
+        return max(ends_at - self._clock.monotonic(), 0.1)
 
     def _run(self, args: Sequence[str], deadline_s: float) -> process.Completed:
         return process.run([self._systemctl, "--no-ask-password", *args], env=_ENV, deadline_s=deadline_s)
 
-    def _status(self, name: str, block: Mapping[str, str]) -> ServiceStatus:
-        state, reason = _state(block)
-        pid = _number(block, "MainPID") or None
-        began = self._epoch(block, "ExecMainStartTimestampMonotonic") if state is ServiceState.RUNNING else None
-        entered = "ActiveEnterTimestampMonotonic" if state is ServiceState.RUNNING else "StateChangeTimestampMonotonic"
-        age_s = self._age_s(block, entered)
-        since_utc = self._clock.utc() - timedelta(seconds=age_s) if age_s is not None else None
-        loaded = self._epoch(block, "StateChangeTimestampMonotonic") if state is ServiceState.RUNNING else None
+    def _status(self, name: str, block: Block) -> ServiceStatus:
+        state, reason = state_of(block)
+        runs = state is ServiceState.RUNNING
+        pid = number(block, "MainPID") or None
+        since_s = self._age_s(block, "ActiveEnterTimestampMonotonic" if runs else "StateChangeTimestampMonotonic")
+        counted = number(block, "MemoryCurrent")
+        memory = counted if counted is not None else resident(pid) if pid else None
+        stamps = (block.get(f"{key}TimestampMonotonic", "") for key in ("ExecMainStart", "StateChange"))
         return ServiceStatus(
-            name, state, since_utc=since_utc, pid=pid, started_at=began, reloaded_at=loaded, reason=reason
+            name,
+            state,
+            since_utc=self._clock.utc() - timedelta(seconds=since_s) if since_s is not None else None,
+            pid=pid,
+            started_at=self._epoch(block, "ExecMainStartTimestampMonotonic") if runs else None,
+            reloaded_at=self._epoch(block, "StateChangeTimestampMonotonic")
+            if runs and not reload_failed(block)
+            else None,
+            loaded_as=".".join(stamps) if runs else "",
+            memory=memory,
+            memory_of="" if memory is None else "process" if counted is None else "service",
+            restarts=number(block, "NRestarts") if state is not ServiceState.MISSING else None,
+            enabled=block.get("UnitFileState") or None,
+            oneshot=is_oneshot(block),
+            unit_changed=block.get("NeedDaemonReload") == "yes",
+            reason=reason,
         )
 
-    def _age_s(self, block: Mapping[str, str], key: str) -> float | None:
-        micros = _number(block, key)
+    def _age_s(self, block: Block, key: str) -> float | None:
+        micros = number(block, key)
         return self._clock.monotonic() - micros / 1e6 if micros else None
 
-    def _epoch(self, block: Mapping[str, str], key: str) -> float | None:
+    def _epoch(self, block: Block, key: str) -> float | None:
         age_s = self._age_s(block, key)
         return self._clock.utc().timestamp() - age_s if age_s is not None else None
-
-
-def parse_show(text: str) -> list[dict[str, str]]:
-    """The units of ``systemctl show``, in the order asked for: KEY=VALUE lines, an empty line between two units."""
-    blocks = (block for block in text.strip("\n").split("\n\n") if block)
-    return [dict(_pair(line) for line in block.split("\n")) for block in blocks]
-
-
-def _pair(line: str) -> tuple[str, str]:
-    key, _, value = line.partition("=")
-    return key, value
-
-
-def _number(block: Mapping[str, str], key: str) -> int:
-    """0 where there is none: ``[not set]``, or an older systemd without the property."""
-    value = block.get(key, "")
-    return int(value) if value.isdecimal() else 0
-
-
-def _state(block: Mapping[str, str]) -> tuple[ServiceState, str]:
-    unit, load, sub = block.get("Id", "?"), block.get("LoadState", ""), block.get("SubState", "")
-    if load == "not-found":
-        return ServiceState.MISSING, f"systemd has no unit {unit}"
-    if load == "masked":
-        return ServiceState.MASKED, f"{unit} is masked"
-    if load != "loaded":
-        said = block.get("LoadError", "").partition(" ")[2].strip('"')  # D-Bus's name of the error, then the sentence
-        return ServiceState.UNKNOWN, f"systemd could not load {unit}: {said or load or 'no answer'}"
-    match block.get("ActiveState", ""):
-        case "active" | "reloading" | "refreshing":
-            return ServiceState.RUNNING, "" if sub in ("running", "exited", "listening") else f"it is {sub}"
-        case "deactivating":
-            return ServiceState.RUNNING, "it is being stopped"
-        case "activating":
-            again = "it failed and is started again" if sub == "auto-restart" else "it is being started"
-            return ServiceState.STARTING, again
-        case "failed":
-            status = block.get("ExecMainStatus", "")
-            return ServiceState.FAILED, f"systemd says {block.get('Result') or 'failed'}, its status was {status}"
-        case "inactive":
-            disabled = block.get("UnitFileState") == "disabled"
-            return ServiceState.STOPPED, "it is disabled" if disabled else ""
-        case other:
-            return ServiceState.UNKNOWN, f"systemd calls its state {other or 'nothing'}"
 
 
 def _how(ended: process.Completed, deadline_s: float) -> str:

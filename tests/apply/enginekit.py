@@ -26,7 +26,7 @@ from syncsrv.core.state import StateFile
 from syncsrv.disk.files import LiveFiles
 from syncsrv.plan.areas import Areas
 from syncsrv.plan.tree import CLUSTER_PATH, Entry, Kind
-from syncsrv.services.base import Action, ServiceActionError, ServiceState, ServiceStatus
+from syncsrv.services.base import Action, DefinitionsError, ServiceActionError, ServiceState, ServiceStatus
 from syncsrv.services.control import Services
 from syncsrv.store.commits import Person
 from syncsrv.store.repo import Store
@@ -120,6 +120,14 @@ class Daemon:
 
     def last_words(self, name: str, service: Service) -> str:
         return ""
+
+    def defines(self, path: str) -> bool:
+        return "/root/etc/app/units/" in path
+
+    def read_definitions(self, deadline_s: float) -> None:
+        self._say(told=[*self.now["told"], "read definitions"])
+        if "unreadable" in "".join(one.read_text() for one in self._conf.parent.glob("units/*")):
+            raise DefinitionsError("the kit", "one is unreadable")
 
     def _load(self, name: str, action: Action, after_refusal: str) -> None:
         now = self.now

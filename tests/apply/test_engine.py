@@ -102,6 +102,20 @@ def test_restart_all_restarts_instead_of_reloading(node: Running) -> None:
     assert (node.daemon.now["told"], node.daemon.now["loaded"]) == (["start", "restart"], "two")
 
 
+def test_unit_files_that_were_brought_are_read_before_any_service_and_again_when_they_are_put_back(
+    node: Running,
+) -> None:
+    target = tagged(node, {"/etc/app/units/app.service": file(node.store, "one")})
+    assert node.run(sync(node, target)).result == "done"
+    assert node.daemon.now["told"] == ["start", "read definitions", "reload"]
+    unreadable = tagged(node, {"/etc/app/units/app.service": file(node.store, "unreadable")})
+    failed = node.run(sync(node, unreadable, "job-2"))
+    assert (failed.result, failed.put_back) == ("failed", True)
+    assert failed.reason.startswith("cannot make the kit read its changed definitions of services: one is unreadable")
+    assert failed.reason.endswith("everything was put back")
+    assert node.daemon.now["told"][3:] == ["read definitions", "read definitions", "reload"]
+
+
 def test_a_dry_run_says_what_would_be_and_changes_nothing(host: Host, node: Running) -> None:
     target = tagged(node, {"/etc/app/app.conf": file(node.store, "two")})
     refs = node.store.refs()

@@ -44,6 +44,19 @@ def test_a_service_is_started_and_stopped_here_with_a_receipt(pair: Pair) -> Non
     assert pair.fw2.told() == []
 
 
+@pytest.mark.parametrize("node", ["", "fw2"])
+def test_the_log_of_a_service_is_read_when_it_is_asked_for_here_and_on_a_peer(pair: Pair, node: str) -> None:
+    logs = pair.nodes[node or "fw1"].core.live.config.node.state_dir / "services"
+    logs.mkdir(exist_ok=True)
+    (logs / "app.log").write_text("one\ntwo\n")
+    for action, log in (("status", ""), ("log", "one\ntwo")):
+        reply = pair.fw1.ask("services", ServicesRequest(node, action, ("app",)))
+        assert isinstance(reply, ServicesReply)
+        assert [one.log for one in reply.services] == [log]
+    with pytest.raises(UsageError, match="cannot find service none"):
+        pair.fw1.ask("services", ServicesRequest(node, "log", ("none",)))
+
+
 def test_a_peer_is_asked_now_and_does_it_itself(pair: Pair) -> None:
     assert states(pair, "fw2") == {"app": "stopped"}
     reply = pair.fw1.do("act", ServicesRequest("fw2", "start", ("app",)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from syncsrv.control.codec import encode
 from syncsrv.control.shapes import Facts, FactsRequest, Status, SyncRequest
 from syncsrv.control.shapes_history import CommitReply, CommitRequest
 from syncsrv.core import facts
+from syncsrv.services.base import HealthWord, ServiceState, ServiceStatus
 from tests.core.corekit import CLUSTER, Node, Pair, pair_of, single
 
 
@@ -157,6 +160,19 @@ def test_a_service_says_where_it_is_meant_to_run(tmp_path: Path, run_on: str) ->
     with single(tmp_path, cluster=CLUSTER.replace("    reload:", f"    run_on: {run_on}\n    reload:")) as node:
         node.core.read_services()
         assert [one.run_on for one in status(node).services] == [run_on]
+
+
+def test_a_service_has_the_contracts_keys_and_all_that_is_known_of_it() -> None:
+    reading = ServiceStatus(
+        "nginx", ServiceState.FAILED, datetime(2026, 11, 23, 2, 13, 4, tzinfo=UTC), 7, health=HealthWord.FAILING,
+        memory=1024, memory_of="service", restarts=2, enabled="enabled", log="it says why", reason="it ended",
+    )  # fmt: skip
+    told = asdict(facts.service_info(reading))
+    assert told == {
+        "name": "nginx", "state": "failed", "since": "2026-11-23T02:13:04Z", "pid": 7, "restart_pending": False,
+        "health": "failing", "reason": "it ended", "pending_why": "", "run_on": "always", "memory": 1024,
+        "memory_of": "service", "restarts": 2, "enabled": "enabled", "log": "it says why",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,12 @@ class FakeManager:
     def last_words(self, name: str, service: Service) -> str:
         return f"last words of {name}"
 
+    def defines(self, path: str) -> bool:
+        return path.startswith("/etc/fake/")
+
+    def read_definitions(self, deadline_s: float) -> None:
+        self.calls.append(("read", "definitions"))
+
     def _run(self, name: str) -> None:
         fake = self.fakes[name]
         if fake.fails:
@@ -216,10 +222,13 @@ def systemd_bench(tmp: Path) -> Iterator[Bench]:
     )
     program = tmp / "systemctl"
     program.write_text(f"#!{sys.executable} -ES\n{(PROGRAMS / 'systemctl.py').read_text()}")
-    program.chmod(0o755)
+    journal = tmp / "journalctl"
+    journal.write_text(f'#!/bin/sh\nfor word; do :; done\ncat "{tmp}/${{word#--unit=}}.journal" 2>/dev/null\n')
+    for one in (program, journal):
+        one.chmod(0o755)
     service = Service(manager=ManagerKind.SYSTEMD, unit="d.service", health=_loaded(folder))
     absent = Service(manager=ManagerKind.SYSTEMD, unit="absent.service", health=_loaded(folder))
-    bench = Bench(folder, service, ManagerKind.SYSTEMD, Systemd(SystemClock(), str(program)), absent)
+    bench = Bench(folder, service, ManagerKind.SYSTEMD, Systemd(SystemClock(), str(program), str(journal)), absent)
     try:
         yield bench
     finally:

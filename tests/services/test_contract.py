@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from syncsrv.config.model import OnChange
+from syncsrv.config.model import ManagerKind, OnChange
 from syncsrv.services.base import Action, HealthWord, Result, ServiceActionError, ServiceState
+from syncsrv.services.control import UnknownServiceError
 from tests.services.kit import BENCHES, Bench, Remembered
 from tests.support.wait import until
 
@@ -47,6 +48,38 @@ def test_start_is_read_back_with_its_process_and_its_age(bench: Bench) -> None:
     assert began - 0.1 <= status.started_at <= datetime.now(UTC).timestamp()
     assert status.since_utc is not None
     assert abs(status.since_utc.timestamp() - began) < 5
+    assert status.memory is not None
+    assert status.memory > 1_000_000
+    assert status.memory_of in ("process", "service")
+    assert status.loaded_as
+    assert status.log == "", "it is read of those that failed"
+
+
+def test_what_a_manager_does_not_know_is_none_and_never_a_guess(bench: Bench) -> None:
+    _, status = bench.services().statuses()
+    assert (status.memory, status.memory_of, status.loaded_as) == (None, "", "")
+    knows = bench.kind is ManagerKind.SYSTEMD
+    assert (status.restarts is not None, status.enabled is not None) == (knows, knows)
+
+
+def test_the_end_of_its_log_comes_when_it_is_asked_for(bench: Bench) -> None:
+    bench.conf("chatty")
+    services = bench.services()
+    services.act(Action.START, ["d"])
+    services.act(Action.RELOAD, ["d"])
+    until(lambda: services.with_logs(["d"])[1].log.endswith("signal SIGHUP"), what="the daemon's words in its log")
+    assert services.with_logs([])[1].log == ""
+    with pytest.raises(UnknownServiceError):
+        services.with_logs(["d", "nothing"])
+
+
+def test_the_process_and_its_load_are_told_apart_from_the_next_ones(bench: Bench) -> None:
+    services = bench.services()
+    services.act(Action.START, ["d"])
+    first = services.statuses()[1].loaded_as
+    assert services.statuses()[1].loaded_as == first
+    services.act(Action.RESTART, ["d"])
+    assert services.statuses()[1].loaded_as not in ("", first)
 
 
 def test_start_of_a_running_one_leaves_it_alone(bench: Bench) -> None:

@@ -210,19 +210,6 @@ def test_a_manager_that_the_node_does_not_have_is_unknown_and_never_green() -> N
         assert "node.yaml names no managers.supervisor" in results[0].reason
 
 
-def test_the_status_object_has_the_contracts_keys() -> None:
-    [status] = controlled(FakeManager({"a": running()}), {"a": command()}).statuses()
-    assert status.public() == {
-        "name": "a",
-        "state": "running",
-        "since": None,
-        "pid": 7,
-        "restart_pending": False,
-        "health": "ok",
-        "reason": "",
-    }
-
-
 def test_a_node_has_supervisor_only_where_it_names_the_socket(tmp_path: Path) -> None:
     node = Node(node="fw1", role=Role.BACKUP, state_dir=tmp_path)
     assert sorted(managers_of(node, SystemClock())) == ["command", "systemd"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from syncsrv.services.base import ServiceState, ServiceStatus
-from syncsrv.services.pending import GRAIN_S, ReloadFile, pending_why, restart_pending
+from syncsrv.services.pending import GRAIN_S, ReloadFile, Verdicts, pending_why, restart_pending
 
 
 def running(started_at: float | None = None, reloaded_at: float | None = None) -> ServiceStatus:
@@ -35,6 +35,38 @@ def test_pending_from_the_change_to_the_next_load(
     status: ServiceStatus, loaded_at: float | None, newest: float | None, pending: bool
 ) -> None:
     assert restart_pending(status, loaded_at, newest) is pending
+
+
+HOUR_S = 3600.0
+
+
+def seen(verdicts: Verdicts, loaded_as: str, started_at: float, newest: float | None, now: float) -> bool:
+    status = ServiceStatus("d", ServiceState.RUNNING, started_at=started_at, loaded_as=loaded_as)
+    return verdicts.of(status, None, newest, now)
+
+
+@pytest.mark.parametrize("step_s", [-HOUR_S, HOUR_S])
+def test_a_clock_that_is_set_changes_no_verdict(step_s: float) -> None:
+    verdicts = Verdicts()
+    assert seen(verdicts, "a", 1e6, 1e6 + 60, 1e6 + 70)
+    assert not seen(verdicts, "b", 1e6 + 80, 1e6 + 60, 1e6 + 90), "restarted since"
+    assert not seen(verdicts, "b", 1e6 + 80 + step_s, 1e6 + 60, 1e6 + 90 + step_s), "its start moved, its file did not"
+    changed = 1e6 + 100 + step_s
+    assert seen(verdicts, "b", 1e6 + 80 + step_s, changed, changed + 10), "a change after the step is seen"
+    assert seen(verdicts, "b", 1e6 + 80, changed, 1e6 + 110), "and stays so when the clock is set back again"
+
+
+def test_a_clock_that_was_wrong_at_boot_is_forgotten_when_it_is_right() -> None:
+    verdicts = Verdicts()
+    assert seen(verdicts, "a", 1e3, 1e6, 1e3 + 1), "the file seems to come from the future"
+    assert not seen(verdicts, "a", 2e6, 1e6, 2e6 + 1)
+
+
+def test_without_a_process_to_remember_by_each_reading_counts() -> None:
+    verdicts = Verdicts()
+    assert seen(verdicts, "", 100.0, 101.0, 200.0)
+    assert not seen(verdicts, "", 102.0, 101.0, 200.0)
+    assert not seen(verdicts, "", 102.0, None, 200.0)
 
 
 def test_the_memory_survives_a_restart_and_is_private(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +11,15 @@ import pytest
 
 from syncsrv.clock import SystemClock
 from syncsrv.config.model import ManagerKind, Service
-from syncsrv.services.base import ServiceActionError, ServiceState, ServiceStatus
-from syncsrv.services.systemd import Systemd, parse_show
+from syncsrv.services.base import DefinitionsError, ServiceActionError, ServiceState, ServiceStatus
+from syncsrv.services.procfs import resident
+from syncsrv.services.systemd import Systemd
+from syncsrv.services.unitstate import parse_show
 from tests.services.kit import Bench, HandClock, systemd_bench
 
 RECORDED = Path(__file__).parent / "recorded" / "show-252.txt"
+BROKEN = RECORDED.with_name("show-252-broken.txt")
+"""Units that are broken in one way each, and some of Debian's."""
 UNITS = ["t", "bad", "once", "again", "masked", "nothere", "broken", "disabled", "noreload"]
 
 
@@ -31,6 +36,14 @@ def printing(folder: Path, text: str, status: int = 0) -> str:
 
 
 @pytest.fixture
+def broken(tmp_path: Path) -> dict[str, ServiceStatus]:
+    text = BROKEN.read_text()
+    names = [block["Id"].removesuffix(".service") for block in parse_show(text)]
+    systemd = Systemd(HandClock(36400.0), printing(tmp_path, text))
+    return systemd.statuses({name: unit(f"{name}.service") for name in names}, 10)
+
+
+@pytest.fixture
 def recorded(tmp_path: Path) -> dict[str, ServiceStatus]:
     systemd = Systemd(HandClock(1775.0), printing(tmp_path, RECORDED.read_text()))
     return systemd.statuses({name: unit(f"{name}.service") for name in UNITS}, 10)
@@ -40,9 +53,9 @@ def recorded(tmp_path: Path) -> dict[str, ServiceStatus]:
     "name, state, reason",
     [
         ("t", ServiceState.RUNNING, ""),
-        ("bad", ServiceState.FAILED, "systemd says exit-code, its status was 1"),
+        ("bad", ServiceState.FAILED, "it ended with status 1"),
         ("once", ServiceState.RUNNING, ""),
-        ("again", ServiceState.STARTING, "it failed and is started again"),
+        ("again", ServiceState.STARTING, "it ended with status 1; it is started again"),
         ("masked", ServiceState.MASKED, "masked.service is masked"),
         ("nothere", ServiceState.MISSING, "systemd has no unit nothere.service"),
         (
@@ -58,6 +71,111 @@ def test_the_recorded_states_in_our_words(
     recorded: dict[str, ServiceStatus], name: str, state: ServiceState, reason: str
 ) -> None:
     assert (recorded[name].state, recorded[name].reason) == (state, reason)
+
+
+@pytest.mark.parametrize(
+    "name, state, reason",
+    [
+        ("nginx", ServiceState.RUNNING, ""),
+        ("prefail", ServiceState.FAILED, "a command that its unit runs beside its main process failed, such as Exec"),
+        (
+            "loop",
+            ServiceState.STARTING,
+            "it ended with status 3 (systemd has started it again 4 times); it is started again",
+        ),
+        ("deaf", ServiceState.RUNNING, "it is being stopped; systemd kills what is left of it after 6s"),
+        ("badreload", ServiceState.RUNNING, "its last reload failed (exit-code)"),
+        ("act", ServiceState.STOPPED, "act.socket may start it"),
+        ("killed", ServiceState.FAILED, "it was ended by signal 9 (SIGKILL)"),
+        ("missingexec", ServiceState.FAILED, "its program could not be executed"),
+        ("notifier", ServiceState.FAILED, "it did not start or stop within the time that its unit gives it"),
+        ("once", ServiceState.STOPPED, "it is a oneshot: it runs to its end and is stopped then (RemainAfterExit="),
+        ("fresh", ServiceState.RUNNING, "it runs on, but systemd has no unit fresh.service"),
+        ("inst@x", ServiceState.RUNNING, ""),
+        ("unbound", ServiceState.FAILED, "it ended with status 1 (systemd has started it again 5 times)"),
+    ],
+)
+def test_what_is_broken_is_said_in_a_sentence(
+    broken: dict[str, ServiceStatus], name: str, state: ServiceState, reason: str
+) -> None:
+    assert broken[name].state is state
+    assert broken[name].reason.startswith(reason)
+    assert bool(broken[name].reason) is bool(reason)
+
+
+def test_the_facts_of_a_unit(broken: dict[str, ServiceStatus]) -> None:
+    assert [broken[name].enabled for name in ("nginx", "inst@x", "loop", "fresh")] == [
+        *("enabled", "disabled", "static", None)
+    ]
+    assert [broken[name].restarts for name in ("nginx", "loop", "unbound")] == [0, 4, 5]
+    assert (broken["once"].oneshot, broken["nginx"].oneshot) == (True, False)
+    assert broken["nginx"].loaded_as == "36397906841.36397906859"
+    assert broken["loop"].loaded_as == ""
+    assert broken["badreload"].reloaded_at is None, "it failed"
+    assert broken["nginx"].reloaded_at is not None
+
+
+@pytest.mark.parametrize("counted", ["[not set]", str(2**64 - 1)])
+def test_memory_is_what_systemd_counts_or_what_the_main_process_has(tmp_path: Path, counted: str) -> None:
+    def memory(said: str) -> tuple[int | None, str]:
+        text = f"Id=t.service\nLoadState=loaded\nActiveState=active\nSubState=running\n{said}\n"
+        status = Systemd(SystemClock(), printing(tmp_path, text)).statuses({"t": unit("t.service")}, 10)["t"]
+        return status.memory, status.memory_of
+
+    assert memory(f"MemoryCurrent=35651584\nMainPID={os.getpid()}") == (35651584, "service")
+    assert memory(f"MemoryCurrent={counted}\nMainPID=0") == (None, "")
+    found, of = memory(f"MemoryCurrent={counted}\nMainPID={os.getpid()}")
+    assert of == "process"
+    assert found == pytest.approx(resident(os.getpid()), rel=0.2)
+
+
+@pytest.mark.parametrize(
+    "said, state, reason",
+    [
+        ("LoadState=masked\nActiveState=active", ServiceState.RUNNING, "it runs on, but t.service is masked"),
+        (
+            "LoadState=not-found\nActiveState=deactivating\nSubState=stop-sigterm\nTimeoutStopUSec=infinity",
+            ServiceState.RUNNING,
+            "it is being stopped; systemd has no unit t.service",
+        ),
+        (
+            "LoadState=not-found\nActiveState=failed\nResult=signal",
+            ServiceState.MISSING,
+            "systemd has no unit t.service",
+        ),
+        (
+            "LoadState=loaded\nActiveState=active\nSubState=running\nNeedDaemonReload=yes",
+            ServiceState.RUNNING,
+            "its unit file has changed; it runs as the old one says until it is restarted",
+        ),
+        (
+            "LoadState=loaded\nActiveState=activating\nSubState=auto-restart-queued\nResult=watchdog\nNRestarts=1",
+            ServiceState.STARTING,
+            "it did not answer its watchdog in time (systemd has started it again 1 time); it is started again",
+        ),
+        (
+            "LoadState=loaded\nActiveState=activating\nSubState=start-pre",
+            ServiceState.STARTING,
+            "it is being started (start-pre)",
+        ),
+        (
+            "LoadState=loaded\nActiveState=failed\nResult=core-dump\nExecMainCode=3\nExecMainStatus=11",
+            ServiceState.FAILED,
+            "it crashed: it was ended by signal 11 (SIGSEGV)",
+        ),
+        (
+            "LoadState=loaded\nActiveState=failed\nResult=start-limit-hit\nExecMainCode=1\nExecMainStatus=1\nNRestarts=5",
+            ServiceState.FAILED,
+            "it ended too often in too short a time, and systemd has given up (systemd has started it again 5 times)",
+        ),
+        ("LoadState=loaded\nActiveState=failed\nResult=new-word", ServiceState.FAILED, "systemd says new-word"),
+    ],
+)
+def test_what_is_rare_is_said_too(tmp_path: Path, said: str, state: ServiceState, reason: str) -> None:
+    status = Systemd(SystemClock(), printing(tmp_path, f"Id=t.service\n{said}\n")).statuses(
+        {"t": unit("t.service")}, 10
+    )["t"]
+    assert (status.state, status.reason) == (state, reason)
 
 
 def test_the_recorded_times_are_turned_into_wall_time(recorded: dict[str, ServiceStatus]) -> None:
@@ -108,7 +226,9 @@ def test_what_cannot_be_read_is_unknown(tmp_path: Path, text: str, status: int, 
 
 
 def test_without_systemctl_everything_is_unknown(tmp_path: Path) -> None:
-    systemd = Systemd(SystemClock(), str(tmp_path / "none"))
+    systemd = Systemd(SystemClock(), str(tmp_path / "none"), str(tmp_path / "none"))
+    with pytest.raises(DefinitionsError, match=r"cannot make systemd read its changed definitions .*: cannot run "):
+        systemd.read_definitions(10)
     assert "cannot run" in systemd.statuses({"t": unit("t.service")}, 10)["t"].reason
     assert not systemd.can_reload("t", unit("t.service"))
     assert systemd.last_words("t", unit("t.service")) == ""

@@ -255,6 +255,11 @@ OPERATIONS: tuple[Operation, ...] = (
         deadline_s=PEER_S,
     ),
     Operation(
+        *("get-service-logs", "GET", "/services/logs", "services", "Services, and the logs of those named."),
+        fixed={"action": "log"},
+        deadline_s=PEER_S,
+    ),
+    Operation(
         *("act-on-services", "POST", "/services/actions", "act", "Start, stop, restart or reload services."),
         status=202,
         required=("action",),

@@ -57,6 +57,8 @@ class Unit:
             "ActiveState": state["active"],
             "SubState": state["sub"],
             "UnitFileState": "static" if self.known else "",
+            "NRestarts": "0",
+            "NeedDaemonReload": "no",
             "StateChangeTimestampMonotonic": str(state["changed"]),
             "ActiveEnterTimestampMonotonic": str(state["entered"]),
             "CanReload": "yes" if self.known and self.known.get("reload") else "no",

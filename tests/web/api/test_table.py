@@ -53,6 +53,8 @@ def test_a_request_is_built_from_path_row_and_what_was_sent() -> None:
     assert diff.build({}, sent) == DiffRequest(revs=("a",), part=Slice(offset=5, paths=("/x",)))
     services = operation("get-services")
     assert services.build({}, services.sent(node="fw2")) == ServicesRequest("fw2", "status", ())
+    logs = operation("get-service-logs")
+    assert logs.build({}, logs.sent(names=("nginx",))) == ServicesRequest("", "log", ("nginx",))
     assert operation("sync").build({}, operation("sync").sent(reason="r")) == SyncRequest(reason="r")
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from syncsrv.control.shapes_failover import Demotion, FailoverInfo, VipInfo
 from syncsrv.control.shapes_history import LeftOutInfo
 from syncsrv.control.shapes_services import ServiceInfo
+from syncsrv.control.shapes_statesync import NoStateSync, StateSync
 from syncsrv.plan.verdict import Situation
 
 
@@ -105,11 +106,6 @@ class SyncInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class StateSyncInfo:
-    engine: str = "none"
-
-
-@dataclass(frozen=True, slots=True)
 class PeerInfo:
     """A peer as last heard, or never (``age_s`` None); ``lacks``: areas in which its master has something else.
 
@@ -135,6 +131,7 @@ class PeerInfo:
     lacks: tuple[str, ...] = ()
     failover: FailoverInfo = field(default_factory=FailoverInfo)
     page: str = ""
+    state_sync: StateSync = field(default_factory=NoStateSync)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +166,7 @@ class Status:
     vips: tuple[VipInfo, ...] = ()
     demotion: Demotion = field(default_factory=Demotion)
     maintenance: bool = False
-    state_sync: StateSyncInfo = StateSyncInfo()
+    state_sync: StateSync = field(default_factory=NoStateSync)
     jobs: tuple[JobInfo, ...] = ()
     left_out: tuple[LeftOutInfo, ...] = ()
     notices: tuple[str, ...] = ()
@@ -207,6 +204,7 @@ class Facts:
         vip_sets: VIP (``1@lan``) to a digest of its addresses and password, which two nodes must have in common.
         page: ADDRESS:PORT of its page; empty where only the node itself reaches that.
         accepts: peer to the digest of its declaration (``accept-also``) that is in force here.
+        state_sync: how open connections reach its peer.
     """
 
     node: str
@@ -229,6 +227,7 @@ class Facts:
     vip_sets: Mapping[str, str] = field(default_factory=dict)
     page: str = ""
     accepts: Mapping[str, str] = field(default_factory=dict)
+    state_sync: StateSync = field(default_factory=NoStateSync)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ def facts(core: Core, request: FactsRequest) -> Facts:
         vip_sets=core.carp.sets(),
         page=page_of(core.live.config.node.web.listen),
         accepts=in_force(core.carp),
+        state_sync=us.state_sync,
     )
 
 
@@ -101,6 +102,7 @@ def known(core: Core) -> statuses.Known:
         vips=core.carp.vips(),
         demotion=core.carp.demotion(),
         failover=core.carp.info(),
+        state_sync=core.carp.state_sync(),
         jobs=tuple(job.info() for job in core.jobs.recent()),
         left_out=left_out(core.live.left_out),
         notices=(*_notices(core), *(f"{bad.message}; {bad.remedy}" for bad in bad_tags)),

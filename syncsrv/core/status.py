@@ -15,6 +15,8 @@ from syncsrv.control.shapes import Facts, HeadInfo, JobInfo, LastSync, PeerInfo,
 from syncsrv.control.shapes_failover import Demotion, FailoverInfo, VipInfo
 from syncsrv.control.shapes_history import LeftOutInfo
 from syncsrv.control.shapes_services import ServiceInfo
+from syncsrv.control.shapes_statesync import NoStateSync, StateSync
+from syncsrv.core.carp import statetable
 from syncsrv.core.peers import Heard
 from syncsrv.plan.verdict import Sentence, Situation, Verdict, verdict, worst
 from syncsrv.version import __version__
@@ -47,6 +49,7 @@ class Known:
     vips: tuple[VipInfo, ...] = ()
     demotion: Demotion = field(default_factory=Demotion)
     failover: FailoverInfo = field(default_factory=FailoverInfo)
+    state_sync: StateSync = field(default_factory=NoStateSync)
 
 
 def of_peer(name: str, heard: Heard, us: Known, now: float) -> tuple[Situation, Verdict]:
@@ -123,6 +126,7 @@ def build(us: Known, book: Mapping[str, Heard], now: float) -> Status:
         vips=us.vips,
         demotion=us.demotion,
         maintenance=us.failover.maintenance,
+        state_sync=us.state_sync,
         jobs=us.jobs,
         left_out=us.left_out,
         notices=(*us.notices, *_no_master(us, book)),
@@ -198,6 +202,7 @@ def _peer(heard: Heard, situation: Situation, found: Verdict) -> PeerInfo:
         vips=tuple(replace(one, age_s=_older(one.age_s, situation.age_s)) for one in facts.vips),
         demotion=facts.demotion,
         failover=replace(facts.failover, age_s=_older(facts.failover.age_s, situation.age_s)),
+        state_sync=statetable.heard(facts.state_sync, situation.age_s, reachable=heard.reachable),
         page=facts.page,
         areas=facts.areas,
         lacks=situation.pending,

@@ -15,20 +15,23 @@ from itertools import islice
 from pathlib import Path
 
 from syncsrv.carp.sets import Moment, Sets
-from syncsrv.clock import Clock
+from syncsrv.clock import Clock, booted_s
 from syncsrv.config.load import Configuration
 from syncsrv.control.shapes_failover import Demotion, FailoverInfo, VipInfo
-from syncsrv.core.carp import told
+from syncsrv.control.shapes_statesync import StateSync
+from syncsrv.core.carp import statetable, told
 from syncsrv.core.carp.configure import ConfigFile, addresses_only, digests, settings_of
 from syncsrv.core.carp.intents import IntentFile
 from syncsrv.core.carp.link import SILENT_S, Link, Reading, is_absent
 from syncsrv.core.carp.sets import SetsFile
+from syncsrv.core.carp.statelinks import Choice, StateLinks
 from syncsrv.errors import SyncsrvError
 from syncsrv.failover.asking import CarpAwayError, Client
 from syncsrv.failover.intent import Intent
 from syncsrv.failover.messages import Apply, PeerServes, Report
 from syncsrv.failover.orders import is_built_in, with_demotion
 from syncsrv.failover.settings import Settings
+from syncsrv.failover.statesync import state as keeper
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +74,8 @@ class Carp:
             dict(self._file.before.own_peers) if self._file.before is not None else {}
         )
         self._sets = SetsFile(node.state_dir, self._file.before, clock)
+        self._links = StateLinks(config, self._file.before.state_sync if self._file.before is not None else None)
+        self._choice = Choice()
         self._settings = self._build()
         self._unwritten = ""
         self._refused = ""
@@ -136,7 +141,15 @@ class Carp:
     def _build(self) -> Settings:
         config = self._config()
         peers = {name: found for name, found in self._own_peers.items() if name in config.node.peers}
-        return self._sets.dressed(settings_of(config, peers))
+        self._choice = self._links.now()
+        settings = replace(settings_of(config, peers), state_sync=self._choice.state_sync)
+        return self._sets.dressed(settings)
+
+    def follow_devices(self) -> None:
+        """Put in force what follows from other addresses of this node; nothing where it is what is in force."""
+        with self._lock:
+            if self._links.now() != self._choice:
+                self.put_in_force()
 
     @property
     def wire_sets(self) -> Sets:
@@ -320,6 +333,15 @@ class Carp:
             )
         said = (*(one for one in problems if one), *(one for troubles in self.troubles for one in troubles()))
         return told.info(self._settings, reading, self.intent, said, self._clock.monotonic())
+
+    def state_sync(self) -> StateSync:
+        """For status and facts."""
+        found, why = None, ""
+        try:
+            found = keeper.load(self._run_dir) if self._settings.state_sync is not None else None
+        except keeper.BadStateError as error:
+            why = error.message
+        return statetable.info(self._config(), self._choice, found, why, booted_s())
 
     def holds_any_vip(self) -> bool | None:
         """Whether this node is MASTER of a VIP; None where that is unknown."""

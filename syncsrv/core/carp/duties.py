@@ -17,6 +17,7 @@ from syncsrv.core.carp.hooks import StateHooks, told_of
 from syncsrv.core.carp.link import Reading
 from syncsrv.core.carp.roles import Roles
 from syncsrv.core.carp.standing import NodeState
+from syncsrv.core.carp.statewatch import StateWatch
 from syncsrv.core.parts import Core
 from syncsrv.failover.messages import Report
 
@@ -57,6 +58,7 @@ class Duties:
         self.hooks = StateHooks(directory / "hooks", core.live.config.node.state_dir, boot, core.clock)
         self.roles = Roles(core)
         self.health = Monitor(core, asked(core), lambda: self.roles.settled)
+        self.table = StateWatch(core.carp, lambda: core.book.now(), core.clock)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="carp-duties", daemon=True)
         core.carp.listen(lambda _was, now: self._heard(now))
@@ -108,6 +110,7 @@ class Duties:
         """See what no report tells: services that are new, and a carp process that has ended."""
         core, reading, last = self._core, self._core.carp.reading, self._last
         self.roles.tell(None)
+        self.table.look()
         configured = bool(core.cluster.vips)
         ended = reading.now is None and (reading.absent or not configured)
         if last is None or not ended or self._runs(last.pid) or self._runs(last.guardian_pid):

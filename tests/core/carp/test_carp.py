@@ -274,6 +274,7 @@ def test_core_demotes_and_promotes_under_names_of_its_own(node: Node) -> None:
 
 def test_orders_that_cannot_be_read_are_said_and_not_imposed(node: Node) -> None:
     node.core.carp.start()
+    node.core.carp.stop()  # it would give its own orders to the process below, if it heard it first
     (node.state / intents.FILE).write_text("{}")
     again = Carp(lambda: node.core.live.config, node.core.clock)
     with process(node, backups(node), maintenance=True) as carp:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from syncsrv.cli.output import Settings, pass_settings, printable, table, warn
+from syncsrv.cli.statetable import state_words
 from syncsrv.cli.where import client
 from syncsrv.clock import SystemClock
 from syncsrv.control.ask import CoreAwayError
@@ -162,9 +163,9 @@ def _status(settings: Settings) -> int:
     except CoreAwayError as error:
         found = _alone(settings, error, lambda _: _status_alone(settings))
     else:
-        names = ("node", "vips", "demotion", "maintenance", "failover")
+        names = ("node", "vips", "demotion", "maintenance", "failover", "state_sync")
         peers = {
-            name: {key: peer[key] for key in ("reachable", "age_s", "vips", "demotion", "failover")}
+            name: {key: peer[key] for key in ("reachable", "age_s", "vips", "demotion", "failover", "state_sync")}
             for name, peer in status["peers"].items()
         }
         found = {**{name: status[name] for name in names}, "peers": peers, "core": ""}
@@ -263,7 +264,7 @@ def vip_table(
 
 
 def failover_facts(settings: Settings, node: dict[str, Any]) -> list[str]:
-    """What is out of the ordinary with a node's failover, a line each; nothing where all is well."""
+    """What is out of the ordinary with a node's failover, and how its state table is, a line each."""
     failover, demotion = node["failover"], node["demotion"]
     said = []
     if failover["disabled"]:
@@ -283,6 +284,8 @@ def failover_facts(settings: Settings, node: dict[str, Any]) -> list[str]:
         said.append(("waits", failover["hold_preempt"]))
     if failover["timing"] and failover["timing"] != "real-time":
         said.append(("timing", failover["timing"]))
+    if words := state_words(node["state_sync"]):
+        said.append(("state table", words))
     for device in failover["devices"]:
         said += _device(device)
     lines = [f"  {name:<11}  {printable(text)}" for name, text in said]

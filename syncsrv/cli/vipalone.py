@@ -16,6 +16,7 @@ from syncsrv.clock import SystemClock, booted_s, rfc3339
 from syncsrv.config.rundir import run_dir_of
 from syncsrv.control.ask import CoreAwayError
 from syncsrv.control.shapes_failover import VipInfo
+from syncsrv.control.shapes_statesync import UNKNOWN
 from syncsrv.errors import SyncsrvError
 from syncsrv.failover import intent as intents
 from syncsrv.failover.asking import CarpAwayError, Client
@@ -24,6 +25,7 @@ from syncsrv.failover.messages import Apply, Report, VipReport
 from syncsrv.failover.orders import ENDS, SAID, SWITCHES, Change, demoted, promoted
 from syncsrv.failover.outcome import WAIT_S, Outcome, outcome, served, told
 from syncsrv.failover.records import to_plain
+from syncsrv.failover.statesync import state as keeper
 from syncsrv.single import RunningError, only_one
 
 
@@ -36,7 +38,8 @@ def status(directory: Path) -> dict[str, Any]:
     Raises:
         CarpAwayError: it does not answer either.
     """
-    with Client(run_dir_of(directory)) as carp:
+    run_dir = run_dir_of(directory)
+    with Client(run_dir) as carp:
         report = carp.report()
     names = ("timing", "disabled", "maintenance", "switchover", "hold_down_s", "hold_preempt", "troubles")
     plain = to_plain(report)
@@ -53,8 +56,35 @@ def status(directory: Path) -> dict[str, Any]:
             "devices": [_device(report, one) for one in plain["devices"]],
             "age_s": 0.0,
         },
+        "state_sync": _state_sync(run_dir),
         "peers": {},
     }
+
+
+def _state_sync(run_dir: Path) -> dict[str, Any]:
+    """As a StateSyncInfo; by which links is not known here."""
+    unknown: dict[str, Any] = {"engine": "conntrackd", "way": "", "port": 0, "links": [], "word": UNKNOWN, "remedy": ""}
+    try:
+        found = keeper.load(run_dir)
+    except keeper.BadStateError as error:
+        nothing: dict[str, Any] = {
+            "entries": None,
+            "received": None,
+            "lag": None,
+            "errors": {},
+            "last_order": None,
+            "age_s": None,
+        }
+        return {**unknown, **nothing, "reason": error.message}
+    if found is None:
+        return {"engine": "none"}
+    plain: dict[str, Any] = to_plain(found)
+    now_s = booted_s()
+    age_s = round(now_s - plain.pop("at_boot_s"), 1)
+    if plain["last_order"] is not None:
+        plain["last_order"]["age_s"] = now_s - plain["last_order"].pop("at_boot_s")
+    old = {"word": UNKNOWN, "reason": "nothing was said of conntrackd since", "remedy": ""}
+    return {**unknown, **plain, **(old if age_s > keeper.OLD_S else {}), "age_s": age_s}
 
 
 def _device(report: Report, plain: dict[str, Any]) -> dict[str, Any]:

@@ -23,14 +23,17 @@ from syncsrv.control.shapes_failover import (
     VipReply,
     VipRequest,
 )
+from syncsrv.control.shapes_statesync import StateOrder, StateSyncInfo
 from syncsrv.errors import UsageError
 from syncsrv.failover import intent as intents
 from syncsrv.failover.intent import Intent
 from syncsrv.failover.messages import Apply, Report, VipReport
+from syncsrv.failover.statesync import state as keeper
 from syncsrv.single import only_one
 from tests.cli.test_status import MASTER
 from tests.cli.toycore import Toy
 from tests.core.carp.fakecarp import DEVICE, NOTHING, FakeCarp
+from tests.core.carp.test_statetable import SAID
 
 SERVES = VipInfo(
     1, "lan", "eth0", "MASTER", ("192.0.2.10/24", "2001:db8::10/64"), None, "no advert for 3.4 s", master_node="fw1"
@@ -38,6 +41,10 @@ SERVES = VipInfo(
 WAN = VipInfo(2, "wan", "eth1", "BACKUP", ("198.51.100.10/24",), None, "fw2 is better", master_node="fw2")
 HOLD = FailoverInfo(configured=True, running=True, timing="real-time", age_s=0.1)
 PEER = PeerInfo("backup", True, "2026-11-23T02:13:04Z", 3.1, "1.0", "in_sync", "", "", failover=HOLD)
+TABLE = StateSyncInfo(
+    "conntrackd", "ready", "tables go to and fro", "", "multicast", 3780, (), 77, 500, 480, "heard", 0,
+    table="received", age_s=0.4,
+)  # fmt: skip
 STATUS = replace(MASTER, vips=(SERVES, WAN), failover=HOLD, peers={"fw2": PEER}, services=(), notices=())
 
 
@@ -61,6 +68,41 @@ def test_who_serves_what_is_the_first_line(toy: Toy) -> None:
         "  2@wan  BACKUP              198.51.100.10/24                fw2     fw2 is better",
         "fw2, heard 3 s ago: no virtual addresses known",
     ]
+
+
+@pytest.mark.parametrize(
+    ("state", "line"),
+    [
+        (TABLE, "ready: 500 connections, 480 received, lag 0"),
+        (
+            replace(TABLE, errors={"lost": 2, "full": 1}, lag=7),
+            "ready: 500 connections, 480 received, lag 7, errors: full 1 and lost 2",
+        ),
+        (
+            replace(TABLE, last_order=StateOrder("commit, flush", "failed", "no answer", 0.1, 3.0)),
+            "ready: 500 connections, 480 received, lag 0; its last order (commit, flush) failed: no answer",
+        ),
+        (
+            replace(TABLE, word="dead", reason="conntrackd ended with status 1", remedy="see its log"),
+            "dead: conntrackd ended with status 1 (500 connections, 480 received, lag 0); see its log",
+        ),
+        (
+            replace(TABLE, word="unknown", reason="nothing was said", age_s=40.2),
+            "unknown: nothing was said (500 connections, 480 received, lag 0, 40 s ago)",
+        ),
+        (
+            replace(TABLE, word="off", reason="sync (eth2) has no address", entries=None, age_s=None, remedy="give it"),
+            "off: sync (eth2) has no address; give it",
+        ),
+    ],
+)
+def test_the_state_table_has_a_line_on_each_node(toy: Toy, state: StateSyncInfo, line: str) -> None:
+    found = lines(toy, replace(STATUS, state_sync=state, peers={"fw2": replace(PEER, state_sync=state)}))
+    assert [one for one in found if "state table" in one] == [f"  state table  {line}"] * 2
+    toy.will("status", replace(STATUS, state_sync=state))
+    assert f"  state table  {line}" in toy.cli("status").out.splitlines()
+    toy.will("status", STATUS)
+    assert "state table" not in toy.cli("vip").out + toy.cli("status").out
 
 
 def test_what_is_out_of_the_ordinary_has_a_line(toy: Toy) -> None:
@@ -119,7 +161,7 @@ def test_for_programs(toy: Toy) -> None:
     toy.will("status", replace(STATUS, maintenance=True))
     for argv in (["vip", "--json"], ["vip", "status", "--json"], ["--json", "vip"]):
         found = toy.cli(*argv).json
-        assert found.keys() == {"node", "vips", "demotion", "maintenance", "failover", "peers", "core"}
+        assert found.keys() == {"node", "vips", "demotion", "maintenance", "failover", "state_sync", "peers", "core"}
         assert (found["maintenance"], found["core"], found["vips"][0]["state"]) == (True, "", "MASTER")
         assert found["peers"]["fw2"]["failover"]["running"] is True
 
@@ -218,10 +260,24 @@ def test_status_comes_from_the_carp_process_and_says_so(toy: Toy, carp: FakeCarp
 
 def test_both_ways_have_the_same_fields(toy: Toy, carp: FakeCarp) -> None:
     found = toy.cli("vip", "--json").json
-    assert found.keys() == {"node", "vips", "demotion", "maintenance", "failover", "peers", "core"}
+    assert found.keys() == {"node", "vips", "demotion", "maintenance", "failover", "state_sync", "peers", "core"}
     assert found["core"].startswith("cannot ask core at ")
     for shape, value in ((VipInfo, found["vips"][0]), (FailoverInfo, found["failover"]), (Demotion, found["demotion"])):
         decode_reply("vip", shape, value)
+
+
+def test_the_state_table_is_read_from_its_keeper_then(short_tmp: Path, toy: Toy, carp: FakeCarp) -> None:
+    keeper.store(short_tmp, replace(SAID, at_boot_s=booted_s()))
+    found: StateSyncInfo = decode_reply("vip", StateSyncInfo, toy.cli("vip", "--json").json["state_sync"])
+    assert (found.word, found.entries, found.last_order and found.last_order.result) == ("ready", 500, "failed")
+    assert found.age_s is not None
+    assert 0 <= found.age_s < 5
+    assert "  state table  ready: 500 connections" in toy.cli("vip").out
+    keeper.store(short_tmp, replace(SAID, at_boot_s=booted_s() - 60))
+    assert "  state table  unknown: nothing was said of conntrackd since" in toy.cli("vip").out
+    (short_tmp / keeper.FILE).write_text("{}")
+    decode_reply("vip", StateSyncInfo, toy.cli("vip", "--json").json["state_sync"])
+    assert "  state table  unknown: cannot tell how the state sync is" in toy.cli("vip").out
 
 
 def test_an_order_is_written_then_followed(short_tmp: Path, toy: Toy, carp: FakeCarp) -> None:

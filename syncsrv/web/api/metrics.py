@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 from syncsrv.control.shapes import Status
 from syncsrv.control.shapes_services import ServiceInfo
 from syncsrv.plan import verdict
-from syncsrv.web.api import carpmetrics
+from syncsrv.web.api import carpmetrics, statemetrics
 
 OPENMETRICS = "application/openmetrics-text"
 PLAIN = "text/plain"
@@ -93,6 +93,7 @@ def _families(status: Status) -> Iterator[Metric]:
 
     yield from _services(nodes)
     yield from carpmetrics.families(status, gauge, counter)
+    yield from statemetrics.families(status, gauge, counter)
     yield from _last_sync(status)
 
     left: Counter[tuple[str, ...]] = Counter((one.area, one.reason) for one in status.left_out)

@@ -11,6 +11,7 @@ from syncsrv.control.shapes import JobInfo, LastSync, PeerInfo, Status, SyncInfo
 from syncsrv.control.shapes_failover import UNREPORTED, Demotion, DeviceInfo, FailoverInfo, VipInfo
 from syncsrv.control.shapes_history import LeftOutInfo
 from syncsrv.control.shapes_services import ServiceInfo
+from syncsrv.control.shapes_statesync import StateSyncInfo
 from syncsrv.web.api.carpmetrics import STATES
 from syncsrv.web.api.metrics import render
 
@@ -152,6 +153,40 @@ def test_what_a_silent_node_holds_is_unknown_and_never_0(peer: PeerInfo) -> None
 def test_a_node_without_virtual_addresses_has_none_of_it() -> None:
     found = scrape(replace(STATUS, vips=(), failover=FailoverInfo(), peers={}))
     assert [name for name, _ in found if name.startswith(("carp", "vip"))] == []
+
+
+TABLE = StateSyncInfo(
+    "conntrackd", "ready", "", "", "multicast", 3780, (), 77, 500, 480, "heard", 2, {"lost": 3}, "received", age_s=0.4
+)
+
+
+@pytest.mark.parametrize("as_openmetrics", [False, True])
+def test_the_tables_of_connections_as_numbers(as_openmetrics: bool) -> None:
+    dead = replace(TABLE, word="dead", table="timed out", age_s=3.4)
+    found = scrape(
+        replace(STATUS, state_sync=TABLE, peers={"fw2": replace(PEER, state_sync=dead)}), as_openmetrics=as_openmetrics
+    )
+    for node, up, table, age_s in (("fw1", 1, 1, 0.4), ("fw2", 0, 0, 3.4)):
+        assert value(found, "state_sync_up", node=node) == up
+        assert value(found, "state_sync_table_received", node=node) == table
+        assert value(found, "state_sync_age_seconds", node=node) == age_s
+        assert value(found, "state_sync_entries", node=node) == 500
+        assert value(found, "state_sync_received_total", node=node) == 480
+        assert value(found, "state_sync_lag", node=node) == 2
+        assert value(found, "state_sync_errors_total", node=node, error="lost") == 3
+    assert value(found, "state_sync_state", node="fw1", state="ready") == 1
+    assert value(found, "state_sync_state", node="fw2", state="dead") == 1
+    assert value(found, "state_sync_state", node="fw2", state="unknown") == 0
+
+
+def test_a_table_of_which_nothing_is_known_has_its_age_alone() -> None:
+    old = replace(TABLE, word="unknown", age_s=60.0)
+    found = scrape(replace(STATUS, state_sync=old))
+    assert {key: one for key, one in found.items() if key[0].startswith("state_sync")} == {
+        ("state_sync_state", frozenset({("node", "fw1"), ("state", "unknown")})): 1,
+        ("state_sync_age_seconds", frozenset({("node", "fw1")})): 60.0,
+    }
+    assert not [name for name, _ in scrape(STATUS) if name.startswith("state_sync")]
 
 
 def test_what_is_not_known_is_left_out() -> None:

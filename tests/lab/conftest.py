@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.support import netns
+from tests.support import edge, installed, netns
+from tests.support.edge import Edge
 from tests.support.machines import Cable, Machine, why_not
 from tests.support.testroot import TestRoot
 
@@ -32,3 +35,20 @@ def machines(bootable: None, testroot: TestRoot) -> Iterator[tuple[Machine, Mach
             yield one, two
     finally:
         spaces.close()
+
+
+@pytest.fixture(scope="session")
+def layer(bootable: None, testroot: TestRoot, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """syncsrv installed from the built wheel, as a layer over the test root; made once for all that share the tests."""
+    folder = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        folder = folder.parent
+    with installed.shared(testroot, folder / "installed") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def pair(testroot: TestRoot, layer: Path) -> Iterator[Edge]:
+    """fw1, which serves, and fw2, its BACKUP, between a client and a server; nothing synchronized yet."""
+    with edge.running(testroot, [layer]) as found:
+        yield found

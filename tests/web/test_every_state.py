@@ -15,7 +15,7 @@ from syncsrv.control.shapes_history import LeftOutInfo
 from syncsrv.control.shapes_page import Session
 from syncsrv.plan.verdict import TABLE
 from syncsrv.web import access
-from tests.web.views.failovers import STANDINGS
+from tests.web.views.failovers import STANDINGS, TABLES
 from tests.web.views.standings import NOW, backup, master, peer, service
 from tests.web.webkit import Site
 
@@ -132,3 +132,13 @@ def test_who_asks_is_asked_once(lone: Site) -> None:
         assert access.current() is g.me
         assert not access.can("operator")
         assert access.can("viewer")
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("name", TABLES)
+def test_every_state_of_the_tables_of_connections(draw: Draw, path: str, name: str) -> None:
+    html = draw(path, TABLES[name], "operator")
+    assert len(ids(html)) == len(set(ids(html))), "an id stands twice"
+    assert "Undefined" not in html
+    if path in ("/", "/vips"):
+        assert "State table" in html

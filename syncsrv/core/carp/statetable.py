@@ -134,7 +134,7 @@ def between(us: StateSync, name: str, peer: StateSync) -> tuple[str, ...]:
             f"{BREAKS}; cluster.yaml differs, synchronize it"
         )
     if peer.word not in ("ready", "waiting", "alone"):
-        said.append(f"{name} does not get this node's open connections: {_said(peer.reason, peer.remedy)}; {BREAKS}")
+        said.append(f"{BREAKS}: {name} does not take this node's: {_said(peer.reason, peer.remedy)}")
     elif "alone" in (us.word, peer.word):
         said.append(
             f"{name} answers, but the conntrackd of one node does not hear the other's: {BREAKS}; let UDP port "

@@ -16,7 +16,7 @@ from syncsrv.web import access
 from syncsrv.web.access import needs
 from syncsrv.web.answers import Answers
 from syncsrv.web.api.table import VIP_S
-from syncsrv.web.views import holders, ledger, viporders
+from syncsrv.web.views import holders, ledger, statetable, viporders
 from syncsrv.web.views import vips as views
 from syncsrv.web.views.members import Group, Member, groups, members
 from syncsrv.web.views.viporders import Order
@@ -38,6 +38,7 @@ def vips() -> str:
         lines=views.lines(nodes, found),
         devices=views.devices(nodes),
         ledger=ledger.ledger(nodes),
+        table=statetable.lines(nodes),
         orders=orders,
         asked=orders.get(request.args.get("ask", "")),
         said=_answers().get(request.args.get("said", ""), access.current().person),

@@ -8,7 +8,7 @@ nobody, only where the readings overlap.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from syncsrv.carp.demotion import SERVES_NOT
@@ -17,6 +17,7 @@ from syncsrv.carp.timing import LISTEN_S, interval_s, master_down_s
 from syncsrv.config.values import split_listen
 from syncsrv.control.shapes import Status
 from syncsrv.control.shapes_failover import UNKNOWN, Demotion, FailoverInfo, VipInfo
+from syncsrv.control.shapes_statesync import NoStateSync, StateSync
 from syncsrv.web.views import well
 from syncsrv.web.views.times import moment
 
@@ -37,6 +38,7 @@ class Member:
         age_s: of the reading; None for never.
         vips: its VIPs by name (``1@lan``).
         page: where its page is; empty where that is not known.
+        state_sync: its table of connections.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Member:
     demotion: Demotion
     failover: FailoverInfo
     page: str = ""
+    state_sync: StateSync = field(default_factory=NoStateSync)
 
     @property
     def told(self) -> bool:
@@ -115,6 +118,7 @@ def members(status: Status, now: datetime) -> tuple[Member, ...]:
             _by_key(status.vips),
             status.demotion,
             status.failover,
+            state_sync=status.state_sync,
         )
     ]
     found += [
@@ -129,6 +133,7 @@ def members(status: Status, now: datetime) -> tuple[Member, ...]:
             one.demotion,
             one.failover,
             _page(one.page),
+            one.state_sync,
         )
         for name, one in status.peers.items()
     ]

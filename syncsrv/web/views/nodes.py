@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from syncsrv.control.shapes import HeadInfo, PeerInfo, Status
 from syncsrv.control.shapes_services import ServiceInfo
 from syncsrv.plan.words import counted, listed
-from syncsrv.web.views import viprow, well
+from syncsrv.web.views import statetable, viprow, well
 from syncsrv.web.views.cells import Cell, Row
-from syncsrv.web.views.members import groups, members
+from syncsrv.web.views.members import Group, Member, groups, members
 from syncsrv.web.views.place import place
 from syncsrv.web.views.times import moment
 from syncsrv.web.views.verdict import MASTER, UNSURE, brief, sentence
@@ -74,9 +74,13 @@ def pairs(status: Status, now: str) -> tuple[Pair, ...]:
     for name, one in status.peers.items():
         them = peer(name, one, status)
         left, right = (them, us) if us.role != MASTER and them.role == MASTER else (us, them)
-        standing = viprow.rows(by_name[left.name], by_name[right.name], vips) if vips else ()
+        standing = _standing(by_name[left.name], by_name[right.name], vips) if vips else ()
         found.append(Pair(left, right, (_configuration(left, right), *standing, *_rows(left, right))))
     return tuple(found)
+
+
+def _standing(left: Member, right: Member, vips: tuple[Group, ...]) -> tuple[Row, ...]:
+    return (*viprow.rows(left, right, vips), *statetable.row(left, right))
 
 
 def own(status: Status, now: str) -> Column:

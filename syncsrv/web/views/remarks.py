@@ -134,7 +134,8 @@ def trouble_of(node: Member) -> Remark:
     first, *more = node.failover.troubles
     cause, _, remedy = first.partition("; ")
     rest = f" (and {counted(len(more), 'other trouble')})" if more else ""
-    return Remark("warn", f"trouble on {node.name}: {brief(cause).removesuffix('.')}{rest}", sentence(remedy))
+    text = cause[:1] + brief(cause).removesuffix(".")[1:]
+    return Remark("warn", f"trouble on {node.name}: {text}{rest}", sentence(remedy))
 
 
 def reasons(node: Member) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from syncsrv.carp.timing import master_down_s
 from syncsrv.control.shapes import Status
 from syncsrv.plan.words import listed
+from syncsrv.web.views import statetable
 from syncsrv.web.views.cells import Fact
 from syncsrv.web.views.holders import addresses
 from syncsrv.web.views.members import BACKUP, Group, Member, groups, members
@@ -36,7 +37,7 @@ def facts(status: Status, name: str, now: str) -> tuple[Fact, ...]:
         Fact("bad", "bad", f"Held twice already: {listed(group.addresses)}", f"By {' and '.join(group.holders)}.")
         for group in twice
     ]
-    return (*already, *_of(node, nodes, found))
+    return (*already, *_of(node, nodes, found), *_connections(node, nodes, found))
 
 
 def serving(status: Status, now: str) -> tuple[str, ...]:
@@ -73,6 +74,13 @@ def _of(node: Member, nodes: Sequence[Member], found: Sequence[Group]) -> tuple[
     if ahead:
         return (Fact("off", "pause", f"{' and '.join(ahead)} would take the addresses before {node.name}"),)
     return (Fact("ok", "ok", f"{node.name} is next in line for {_count(waiting)}", _when(node, waiting)),)
+
+
+def _connections(node: Member, nodes: Sequence[Member], found: Sequence[Group]) -> tuple[Fact, ...]:
+    """Of a node that would take something over; whoever holds it all has the connections already."""
+    if node.lost or not node.told or all(node.name in group.holders for group in found):
+        return ()
+    return statetable.facts(node, nodes)
 
 
 def _count(found: Sequence[Group]) -> str:

@@ -147,7 +147,7 @@ BREAKS = "a failover now breaks open connections"
         (
             READY,
             DEAD,
-            (f"fw2 does not get this node's open connections: conntrackd ended; see its log; {BREAKS}",),
+            (f"{BREAKS}: fw2 does not take this node's: conntrackd ended; see its log",),
         ),
         (
             changed(word="alone", peer="silent"),

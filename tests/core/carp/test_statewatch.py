@@ -91,7 +91,7 @@ def test_troubles_come_and_go(scene: Scene) -> None:
     assert scene.troubles() == ()
     scene.fw2_says(DEAD)
     (said,) = scene.troubles()
-    assert said.startswith("fw2 does not get this node's open connections: conntrackd ended")
+    assert said.startswith("a failover now breaks open connections: fw2 does not take this node's: conntrackd ended")
     scene.fw2_says(DEAD, reachable=False)
     assert scene.troubles() == (), "that it is away is said elsewhere"
     scene.fw2_says(READY)

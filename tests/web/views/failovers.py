@@ -9,6 +9,7 @@ from typing import Any
 
 from syncsrv.control.shapes import PeerInfo, Status
 from syncsrv.control.shapes_failover import UNREPORTED, Demotion, DeviceInfo, FailoverInfo, VipInfo
+from syncsrv.control.shapes_statesync import NoStateSync, StateLinkInfo, StateOrder, StateSync, StateSyncInfo
 from tests.web.views.standings import NOW, backup, master, peer
 
 AT = datetime.fromisoformat(NOW)
@@ -72,6 +73,67 @@ def on_fw2(here: Mapping[str, Any], there: Mapping[str, Any]) -> Status:
     fw1: PeerInfo = peer("in_sync", "master", **there)
     return backup("in_sync", {"fw1": fw1}, **here)
 
+
+TABLE = StateSyncInfo(
+    engine="conntrackd",
+    word="ready",
+    reason="tables go to and fro",
+    remedy="",
+    way="multicast",
+    port=3780,
+    links=(StateLinkInfo("sync", "eth2", "10.3.0.1"),),
+    pid=77,
+    entries=18437,
+    received=912,
+    peer="heard",
+    lag=0,
+    table="received",
+    last_order=StateOrder("commit, flush, resync, bulk update", "done", "", 0.04, 312.0),
+    age_s=0.3,
+)
+
+
+def tables(here: StateSync, there: StateSync, *troubles: str) -> Status:
+    """fw1 serves, fw2 waits, and what conntrackd says on both; ``troubles``: what fw1 found wrong."""
+    return two(serving(state_sync=here, failover=told(troubles=troubles)), waiting(state_sync=there))
+
+
+TABLES: Mapping[str, Status] = {
+    "ready": tables(TABLE, replace(TABLE, entries=18431, lag=3)),
+    "waiting": tables(TABLE, replace(TABLE, word="waiting", table="awaited", reason="it waits for the table of fw1")),
+    "alone": tables(replace(TABLE, word="alone", peer="silent", reason="no other node is heard"), TABLE),
+    "dead": tables(
+        TABLE,
+        replace(TABLE, word="dead", reason="conntrackd ended with status 1", remedy="see its log", pid=None),
+        "a failover now breaks open connections: fw2 does not take this node's: conntrackd ended with status 1; "
+        "see its log",
+    ),
+    "missing": tables(
+        TABLE,
+        replace(
+            TABLE, word="missing", reason="conntrackd is not installed", remedy="`apt install conntrackd`", pid=None
+        ),
+    ),
+    "off": tables(TABLE, replace(TABLE, word="off", reason="sync (eth2) has no address", links=(), entries=None)),
+    "unknown": tables(TABLE, replace(TABLE, word="unknown", reason="nothing was said for 40 s", age_s=40.0)),
+    "timed out": tables(TABLE, replace(TABLE, table="timed out")),
+    "one has none": tables(TABLE, NoStateSync()),
+    "failed order": tables(
+        replace(
+            TABLE,
+            errors={"lost": 2, "full": 1},
+            last_order=StateOrder("commit, flush", "failed", "conntrackd did not answer", 3.0, 12.0),
+        ),
+        TABLE,
+    ),
+    "far apart": tables(
+        TABLE,
+        replace(TABLE, entries=3),
+        "this node knows 18437 connections, fw2 3: a failover now breaks open connections; see the errors",
+    ),
+    "a newer word": tables(TABLE, replace(TABLE, word="dreaming", table="dreamt", peer="dreamer")),
+}
+"""Every state of the tables of connections."""
 
 STANDINGS: Mapping[str, Status] = {
     "serves": two(serving(), waiting()),

@@ -6,6 +6,7 @@ The uid stays 0, so that it reads the files that only root may. Whose function i
     give_up_as_guardian  the guardian: for itself only. It must be able to start a new agent, which takes real-time
                          scheduling and locked memory first; so the bounding set stays, and a program executed as
                          uid 0 has all rights again
+    give_up_as_keeper    the keeper of conntrackd: for good, and CAP_NET_ADMIN only, which is what both work with
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Mapping
 
 from syncsrv.errors import SyncsrvError
 
@@ -49,13 +51,29 @@ def give_up_as_agent() -> tuple[str, ...]:
     Raises:
         CapabilityError: some right is left that should be gone.
     """
+    return _give_up_for_good(KEPT)
+
+
+def give_up_as_keeper() -> tuple[str, ...]:
+    """Keep CAP_NET_ADMIN only, forbid this process and all below it to gain more, hide its memory.
+
+    Returns:
+        Its name where this process had it not in the first place.
+
+    Raises:
+        CapabilityError: some right is left that should be gone.
+    """
+    return _give_up_for_good({NET_ADMIN: KEPT[NET_ADMIN]})
+
+
+def _give_up_for_good(wanted: Mapping[int, str]) -> tuple[str, ...]:
     for number in range(_LAST + 1):
-        if number in KEPT or _libc.prctl(_PR_CAPBSET_READ, ctypes.c_ulong(number), 0, 0, 0) != 1:
+        if number in wanted or _libc.prctl(_PR_CAPBSET_READ, ctypes.c_ulong(number), 0, 0, 0) != 1:
             continue
         dropped = _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(number), 0, 0, 0) == 0
         if not dropped and ctypes.get_errno() != errno.EPERM:  # without CAP_SETPCAP; no_new_privs holds alone then
             raise _failed(f"drop capability {number} for good")
-    missing = _keep()
+    missing = _keep(wanted)
     for option, value, what in (
         (_PR_SET_NO_NEW_PRIVS, 1, "forbid new privileges"),
         (_PR_SET_DUMPABLE, 0, "hide the memory"),
@@ -76,10 +94,10 @@ def give_up_as_guardian() -> tuple[str, ...]:
     Raises:
         CapabilityError: some right is left that should be gone.
     """
-    return _keep()
+    return _keep(KEPT)
 
 
-def _keep() -> tuple[str, ...]:
+def _keep(named: Mapping[int, str]) -> tuple[str, ...]:
     cleared = _libc.prctl(_PR_CAP_AMBIENT, ctypes.c_ulong(_PR_CAP_AMBIENT_CLEAR_ALL), 0, 0, 0) == 0
     if not cleared and ctypes.get_errno() != errno.EINVAL:  # a kernel without ambient capabilities
         raise _failed("clear the ambient capabilities")
@@ -87,13 +105,13 @@ def _keep() -> tuple[str, ...]:
     held = (ctypes.c_uint32 * 6)()  # twice effective, permitted, inheritable; the lower 32 first
     if _libc.capget(header, held) != 0:
         raise _failed("read the capabilities")
-    kept = held[1] & sum(1 << number for number in KEPT)
+    kept = held[1] & sum(1 << number for number in named)
     wanted = (kept, kept, 0, 0, 0, 0)
     if _libc.capset(header, (ctypes.c_uint32 * 6)(*wanted)) != 0:
         raise _failed("give up capabilities")
     if _libc.capget(header, held) != 0 or tuple(held) != wanted:
         raise CapabilityError("cannot give up capabilities: the kernel kept others")
-    return tuple(name for number, name in KEPT.items() if not kept >> number & 1)
+    return tuple(name for number, name in named.items() if not kept >> number & 1)
 
 
 def _failed(what: str) -> CapabilityError:

@@ -25,6 +25,7 @@ from syncsrv import signals
 from syncsrv.clock import Clock, SystemClock
 from syncsrv.errors import SyncsrvError
 from syncsrv.failover import capabilities, realtime, settings, will
+from syncsrv.failover.companion import Companion
 from syncsrv.failover.counting import base_of
 from syncsrv.failover.executor import Executor
 from syncsrv.failover.lines import Lines, leave
@@ -104,6 +105,7 @@ class Guardian:
         self._executor = Executor(clock, self._base)
         self._executor.sweep(found)
         self._will = Will()
+        self._companion = Companion(orders.state_dir)
         self._signals, self._wakeup = socket.socketpair()
         for handle in (self._signals, self._wakeup):
             handle.setblocking(False)
@@ -133,6 +135,7 @@ class Guardian:
         finally:
             signal.set_wakeup_fd(-1)
             self._executor.dismantle()
+            self._companion.end()
             self._executor.close()
 
     def _one_agent(self) -> int:
@@ -188,6 +191,7 @@ class Guardian:
             if control.fileno() in ready:
                 if self._read(control):
                     heard_at = now
+                    self._companion.tend(self._will.syncs, now)
                     if not told_ready:
                         told_ready = True
                         notifier.ready(f"guards the agent {agent.pid}")

@@ -70,6 +70,8 @@ class Hands:
         self._announcer = announcer
         self._counter = counter
         self._leave = leave
+        self.syncs = False
+        """Whether connections are synchronized; to be said before ``configure``."""
         self.served: dict[Key, Served] = {}
         """What is configured, and what is not any more but still hands over."""
         self.devices: dict[str, Device] = {}
@@ -322,7 +324,7 @@ class Hands:
             sources = tuple(map(str, self.devices[key.device].sources))
             partings.append(Parting(key.device, key.vhid, wire.addresses, wire.password, sources, one.settings.unicast))
         patience_s = min((self.served[key].patience_s for key in self.holding), default=PATIENCE_S)
-        self._leave(Will(max(patience_s, PATIENCE_LEAST_S), held, tuple(partings)))
+        self._leave(Will(max(patience_s, PATIENCE_LEAST_S), held, tuple(partings), self.syncs))
 
 
 def _placed(one: Served) -> tuple[str, tuple[Interface, ...]]:

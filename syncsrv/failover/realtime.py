@@ -62,6 +62,13 @@ def take(*, priority: int = PRIORITY, cpu_s: float = CPU_S) -> Timing:
     return Timing(tuple(refused), tuple(notes))
 
 
+def give_up() -> None:
+    """Be an ordinary process again, whatever was inherited, and let nothing that this one starts be more."""
+    resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    os.setpriority(os.PRIO_PROCESS, 0, 0)
+
+
 def _schedule(priority: int, cpu_s: float) -> str:
     """Why not real-time; empty when it is."""
     try:

@@ -266,6 +266,7 @@ class Agent:
             if name not in self._hands.devices:
                 made = Device(name, self._world.addresses, self._world.open_wire, self._watch_device)
                 self._hands.devices[name] = made
+        self._hands.syncs = self._settings.state_sync is not None
         self._hands.configure(served(self._settings))
         for device in self._hands.devices.values():
             device.configure(self._hands.served, self._settings.own_peers)

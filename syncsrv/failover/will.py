@@ -62,16 +62,22 @@ class Will:
         patience_s: seconds without a beat after which the agent counts as dead.
         held: addresses with prefix, by device.
         partings: one for each vhid that is MASTER.
+        syncs: connections are synchronized, so the keeper of conntrackd is to run; left out where they are not, as
+            guardians that never heard of it do not know the word.
     """
 
     patience_s: float = PATIENCE_S
     held: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     partings: tuple[Parting, ...] = ()
+    syncs: bool = False
 
 
 def encode(will: Will) -> bytes:
     """As one message."""
-    return json.dumps(records.to_plain(will), separators=(",", ":")).encode()
+    plain = records.to_plain(will)
+    if not will.syncs:
+        del plain["syncs"]
+    return json.dumps(plain, separators=(",", ":")).encode()
 
 
 def decode(data: bytes) -> Will:
@@ -81,6 +87,7 @@ def decode(data: bytes) -> Will:
         BadWillError: it is none.
     """
     try:
-        return records.from_plain(Will, records.parse(data))
+        plain = records.parse(data)
+        return records.from_plain(Will, {"syncs": False, **plain} if isinstance(plain, dict) else plain)
     except NoRecordError as error:
         raise BadWillError(str(error)) from None

@@ -73,6 +73,8 @@ class CarpNode:
         self.log = home / f"{name}.log"
         self.settings = settings_of(lab, name, self.run_dir, **changes)
         self.process: subprocess.Popen[bytes] | None = None
+        self.path = os.environ["PATH"]
+        """Where its processes look for programs."""
 
     def write(self, settings: Settings | None = None, intent: Intent | None = None) -> None:
         """Put the files where core does."""
@@ -89,7 +91,8 @@ class CarpNode:
         told = ["--state-dir", str(self.state_dir), "--life-fd", "0", "carp"]
         argv = [*self.lab.spaces.prefix(self.name), sys.executable, "-Es", "-m", "syncsrv.failover.guardian", *told]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=log, stderr=log)
+            env = os.environ | {"PATH": self.path}
+            self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=log, stderr=log, env=env)
         return self
 
     @property

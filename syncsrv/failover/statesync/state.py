@@ -132,8 +132,17 @@ def store(run_dir: Path, state: State) -> None:
     Raises:
         OSError: as the system says.
     """
-    temporary = run_dir / f".{FILE}.new"
+    replace_file(run_dir / FILE, encode(state))
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Another content for readers at once and not in parts; mode 0600.
+
+    Raises:
+        OSError: as the system says.
+    """
+    temporary = path.with_name(f".{path.name}.new")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "wb") as file:
-        file.write(encode(state))
-    temporary.rename(run_dir / FILE)
+        file.write(data)
+    temporary.rename(path)

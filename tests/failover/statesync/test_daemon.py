@@ -1,0 +1,71 @@
+"""conntrackd's part played by programs of the test: how it ends, what it said, and that nothing of it is left."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from syncsrv.failover.statesync.conf import CONTROL, FILE, LOCK
+from syncsrv.failover.statesync.daemon import Daemon, complaint
+from syncsrv.failover.statesync.stats import BadStatsError
+from tests.support.wait import until
+
+
+def daemon(folder: Path, script: str) -> Daemon:
+    program = folder / "conntrackd"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(stat.S_IRWXU)
+    return Daemon(folder / FILE, str(program))
+
+
+def test_one_that_dies_at_once_says_why(tmp_path: Path) -> None:
+    made = daemon(tmp_path, "echo '[now] (pid=1) [notice] begins'; echo '[now] (pid=1) [ERROR] no buffer' >&2; exit 1")
+    assert (made.ended(), made.pid) == (None, None)
+    made.start()
+    assert until(made.ended) == "conntrackd ended with 1: no buffer"
+    assert (made.pid, made.fileno()) == (None, -1)
+
+
+def test_what_a_killed_one_left_does_not_keep_the_next_from_starting(tmp_path: Path) -> None:
+    made = daemon(tmp_path, f"test ! -e {tmp_path / LOCK} || exit 1; touch {tmp_path / CONTROL}; exec sleep 60")
+    (tmp_path / LOCK).touch()
+    made.start()
+    until((tmp_path / CONTROL).exists)
+    assert made.ended() is None
+    made.stop()
+    assert made.pid is None
+    assert not (tmp_path / CONTROL).exists()
+
+
+def test_one_that_does_not_end_when_told_is_killed(tmp_path: Path) -> None:
+    made = daemon(tmp_path, f"trap '' TERM; touch {tmp_path / CONTROL}; while :; do sleep 0.1; done")
+    made.start()
+    until((tmp_path / CONTROL).exists)
+    made.stop()
+    assert made.pid is None
+
+
+def test_an_order_says_why_it_was_not_done(tmp_path: Path) -> None:
+    made = daemon(tmp_path, "test \"$3\" = -R || { echo '[now] (pid=1) [ERROR] can not connect'; exit 1; }")
+    assert made.order("-R") == ""
+    assert made.order("-B") == "can not connect"
+    with pytest.raises(BadStatsError, match="conntrackd does not answer: can not connect"):
+        made.stats()
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        ("", ""),
+        ("[now] (pid=1) [notice] begins\n", ""),
+        (
+            "[now] (pid=1) [warning] eth9 is an invalid interface\n[now] (pid=1) [ERROR] no\n",
+            "eth9 is an invalid interface; no",
+        ),
+        ("loader: no such library\n", "loader: no such library"),
+    ],
+)
+def test_of_what_it_says_the_errors_are_kept(said: str, left: str) -> None:
+    assert complaint(said) == left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
 
@@ -31,6 +32,24 @@ def _managers(sight: Sight) -> Iterator[Finding]:
                 owner = next(kind for kind, fields in _FIELDS.items() if field in fields[0] + fields[1])
                 message = f"cannot be given here: it is for the manager {owner}, and this service has {service.manager}"
                 yield Finding(File.CLUSTER, ("services", name, field), message, at_key=True)
+
+
+_UNIT = re.compile(r"[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]{0,254}")
+"""What systemd takes as it is (systemd.unit(5)); of anything else systemctl makes a pattern, a path or an option."""
+
+
+def _units(sight: Sight) -> Iterator[Finding]:
+    if sight.cluster is None:
+        return
+    for name, service in sight.cluster.services.items():
+        where = in_cluster("services", name, "unit")
+        if service.unit and not _UNIT.fullmatch(service.unit):
+            yield where(
+                f"cannot be {service.unit!r}: a unit's name has letters, digits and `:-_.\\@` only; "
+                "`systemd-escape` writes others so"
+            )
+        elif re.search(r"@(\.\w+)?$", service.unit):
+            yield where(f"cannot be {service.unit!r}: that is a template; name an instance, such as openvpn@office")
 
 
 def _supervisor(sight: Sight) -> Iterator[Finding]:
@@ -132,4 +151,4 @@ def _url_fault(url: str) -> str:
     return ""
 
 
-RULES: tuple[Rule, ...] = (_managers, _supervisor, _after, _health)
+RULES: tuple[Rule, ...] = (_managers, _units, _supervisor, _after, _health)

@@ -30,6 +30,9 @@ does not stop, so that a restart of such a one is waited for."""
 STOPPED_WITHIN_S = 10.0
 """How long a service may still be read as running after its manager said that it is stopped."""
 
+_ENDED = (ServiceState.STOPPED, ServiceState.FAILED, ServiceState.MASKED, ServiceState.MISSING)
+"""What a service may be after a stop; missing is one whose definition went while it ran."""
+
 Report: TypeAlias = Callable[[ActionResult], None]
 """Told of each result as soon as it is known; what it raises ends the run between two services."""
 
@@ -327,7 +330,7 @@ class Services:
         ends_at = self._clock.monotonic() + STOPPED_WITHIN_S
         while True:
             status = self._reader.state(name)
-            if status.state in (ServiceState.STOPPED, ServiceState.FAILED, ServiceState.MASKED):
+            if status.state in _ENDED:
                 return Probed(True, ""), status
             if self._clock.monotonic() >= ends_at:
                 said = f": {status.reason}" if status.reason else ""

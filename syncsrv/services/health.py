@@ -175,7 +175,8 @@ def await_healthy(
 ) -> tuple[Probed, ServiceStatus]:
     """Wait until the manager says that a service runs, and its health check agrees; or until ``within`` is over.
 
-    The manager is asked each time too: behind a port that answers may be somebody else, or the old process. One that
+    The manager is asked before and after: behind a port that answers may be somebody else, or the old process, and one
+    that ends at once and is started for ever is seen running now and then. One that
     runs to its end and is stopped then is well when it has: its manager waited for that, and told of a bad end.
 
     Args:
@@ -211,7 +212,10 @@ def await_healthy(
             found = ask(health)
             watch = watch.seen(found.ok)
             if watch.word is HealthWord.OK:
-                return found, status
+                after = read()
+                if (after.state, after.pid) == (status.state, status.pid):
+                    return found, after
+                found, watch = Probed(False, "its process does not last"), Watch(health.rise, health.fall)
         left_s = ends_at - clock.monotonic()
         if left_s <= 0:
             within_s = ends_at - began_at

@@ -78,7 +78,7 @@ def state_of(block: Block) -> tuple[ServiceState, str]:
         gone = f"systemd could not load {unit}: {said or load or 'no answer'}"
     if gone and active in ("inactive", "failed", ""):
         words = {"not-found": ServiceState.MISSING, "masked": ServiceState.MASKED}
-        return words.get(load, ServiceState.UNKNOWN), gone
+        return words.get(load, ServiceState.FAILED if active else ServiceState.UNKNOWN), gone
     state, reason = _loaded(block)
     if gone:  # its file went, or was masked, under a process that goes on
         reason = f"{reason}; {gone}" if reason else f"it runs on, but {gone}"

@@ -144,6 +144,25 @@ def services(text: str) -> str:
             '{manager: systemd, unit: "a\\nb"}',
             ["services.a.unit: cannot hold line breaks or other control characters"],
         ),
+        ("{manager: systemd, unit: 'openvpn@site-a.b'}", []),
+        (r"{manager: systemd, unit: 'inst@a\x2db.service'}", []),
+        (
+            "{manager: systemd, unit: 'openvpn@.service'}",
+            [
+                "services.a.unit: cannot be 'openvpn@.service': that is a template; "
+                "name an instance, such as openvpn@office"
+            ],
+        ),
+        *(
+            (
+                f"{{manager: systemd, unit: '{unit}'}}",
+                [
+                    f"services.a.unit: cannot be '{unit}': a unit's name has letters, digits and `:-_.\\@` only; "
+                    "`systemd-escape` writes others so"
+                ],
+            )
+            for unit in ("nginx*", "ngin?.service", "[n]ginx", "-x", "--all", "a b", "/dev/sda", "ä", "a" * 256)
+        ),
         ("{manager: init}", ["services.a.manager: cannot be 'init': write systemd, supervisor or command"]),
         (
             "{manager: systemd, unit: a, run_on: carp_master}",

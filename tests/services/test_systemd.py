@@ -60,7 +60,7 @@ def recorded(tmp_path: Path) -> dict[str, ServiceStatus]:
         ("nothere", ServiceState.MISSING, "systemd has no unit nothere.service"),
         (
             "broken",
-            ServiceState.UNKNOWN,
+            ServiceState.FAILED,
             "systemd could not load broken.service: Unit broken.service has a bad unit file setting.",
         ),
         ("disabled", ServiceState.STOPPED, "it is disabled"),

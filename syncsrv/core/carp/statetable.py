@@ -107,8 +107,13 @@ def _older(age_s: float | None, since_s: float | None) -> float | None:
 
 def own_trouble(us: StateSync) -> str:
     """What an operator should look at here, in a sentence; empty where nothing."""
-    if isinstance(us, NoStateSync) or us.word in ("ready", "waiting", "alone"):
+    if isinstance(us, NoStateSync):
         return ""
+    if us.word in ("ready", "waiting", "alone"):
+        order = us.last_order
+        if order is None or order.result != "failed":
+            return ""
+        return f"conntrackd did not do what it was told ({order.what}), so connections may be missing here: {order.why}"
     return f"open connections are not carried to the other node: {_said(us.reason, us.remedy)}"
 
 

@@ -26,9 +26,9 @@ MORE: dict[str, tuple[str, str]] = {
     "orders-unreadable": ("orders", "what operators ordered earlier cannot be read"),
     "diverged": ("diverged", "changed on both nodes since they were the same"),
     "split-brain": ("split brain", "several nodes were MASTER"),
-    "state-sync": ("state table", "the connections of the other node are not all here yet"),
+    "state-sync": ("state table", "the connections of the other node are not all here, or none come"),
 }
-"""Reasons that are shown where they count."""
+"""Reasons that are shown where they count; that of the state table also where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,8 @@ def ledger(nodes: Sequence[Member]) -> tuple[Entry, ...]:
     """Every reason, and the total last."""
     seen = dict.fromkeys(name for node in nodes for name in node.demotion.reasons if name != UNREPORTED)
     entries = [_entry(kind, *KINDS[kind], nodes) for kind in KINDS]
-    entries += [_entry(kind, *MORE[kind], nodes) for kind in MORE if kind in seen]
+    looked_at = {*seen, *(("state-sync",) if any(node.state_sync.engine != "none" for node in nodes) else ())}
+    entries += [_entry(kind, *MORE[kind], nodes) for kind in MORE if kind in looked_at]
     entries += [
         Entry(name, "given by an operator", tuple(_amount(node, [name]) for node in nodes), name)
         for name in seen

@@ -34,7 +34,7 @@ KINDS: Mapping[str, str] = {
 }
 """State word to the colour of the verdict; a word of a newer version is ``off``."""
 
-_NAMES = ("job ", "syncsrv ", "cluster.yaml", "node.yaml")
+_NAMES = ("job ", "syncsrv ", "conntrackd ", "cluster.yaml", "node.yaml")
 
 STEPS: Mapping[str, str] = {
     "changes_pending": "Read the difference, then synchronize.",

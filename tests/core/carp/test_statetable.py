@@ -33,6 +33,7 @@ SAID = State(
     table="received",
     errors={"lost": 2},
 )
+DONE = StateOrder("commit, flush, resync, bulk update", "done", "", 0.02, 10.0)
 READY = StateSyncInfo(
     engine="conntrackd",
     word="ready",
@@ -183,4 +184,13 @@ def test_tables_that_are_far_apart(here: int | None, there: int, apart: bool) ->
 def test_own_troubles(word: str) -> None:
     said = statetable.own_trouble(changed(word=word, reason="conntrackd ended", remedy="see its log"))
     assert said == "open connections are not carried to the other node: conntrackd ended; see its log"
-    assert statetable.own_trouble(changed(word="alone")) == "", "that a peer is dead is said elsewhere"
+    assert statetable.own_trouble(changed(word="alone", last_order=DONE)) == "", "that a peer is dead is said elsewhere"
+    assert statetable.own_trouble(changed(last_order=None)) == ""
+
+
+def test_an_order_that_failed_is_a_trouble_until_one_is_done() -> None:
+    assert statetable.own_trouble(READY) == (
+        "conntrackd did not do what it was told (commit, flush, resync, bulk update), "
+        "so connections may be missing here: no answer"
+    )
+    assert statetable.own_trouble(changed(last_order=DONE)) == ""

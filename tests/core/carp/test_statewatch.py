@@ -16,11 +16,13 @@ from syncsrv.core.carp.statewatch import APART_S, StateWatch
 from syncsrv.core.peers import Heard
 from syncsrv.failover.statesync import state as keeper
 from tests.core.carp.carpkit import VIPS, one_node, running
-from tests.core.carp.test_statetable import DEAD, READY, SAID
+from tests.core.carp.test_statetable import DEAD, ORDER, READY, SAID
 from tests.core.corekit import Node
 from tests.support.netns import Lab, needs_lab
 
 pytestmark = needs_lab
+
+WELL = replace(SAID, last_order=replace(ORDER, result="done", why=""))
 
 
 class Scene:
@@ -88,6 +90,8 @@ def test_a_file_of_somebody_else_says_nothing(scene: Scene) -> None:
 
 def test_troubles_come_and_go(scene: Scene) -> None:
     scene.keeper_says(SAID)
+    assert "did not do what it was told" in scene.troubles()[0]
+    scene.keeper_says(WELL)
     assert scene.troubles() == ()
     scene.fw2_says(DEAD)
     (said,) = scene.troubles()
@@ -99,7 +103,7 @@ def test_troubles_come_and_go(scene: Scene) -> None:
 
 
 def test_tables_are_far_apart_only_when_they_stay_so(scene: Scene) -> None:
-    scene.keeper_says(SAID)
+    scene.keeper_says(WELL)
     scene.fw2_says(replace(READY, entries=3))
     assert scene.troubles() == ()
     scene.at += APART_S - 0.1

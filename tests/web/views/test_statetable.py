@@ -9,6 +9,7 @@ import pytest
 from syncsrv.control.shapes import Status
 from syncsrv.web.views.failover import outlooks
 from syncsrv.web.views.holders import standing
+from syncsrv.web.views.ledger import ledger
 from syncsrv.web.views.members import members
 from syncsrv.web.views.nodes import pairs
 from syncsrv.web.views.statetable import Value, lines
@@ -134,3 +135,9 @@ def test_the_sentence_of_the_overview_knows_it() -> None:
     assert found.kind == "warn"
     assert "trouble on fw1: a failover now breaks open connections: fw2 does not take this node's" in found.title
     assert found.step == "See its log."
+
+
+def test_the_ledger_looks_at_it_where_there_is_one() -> None:
+    labels = {name: [entry.label for entry in ledger(members(status, AT))] for name, status in TABLES.items()}
+    assert all("state table" in found for found in labels.values())
+    assert "state table" not in [entry.label for entry in ledger(members(STANDINGS["serves"], AT))]

@@ -5,10 +5,12 @@ BIN := .venv/bin
 # Three processes share the tests, file by file: most of a test's time is waiting for the programs under test.
 SHARED := -n 3 --dist loadfile
 
-.PHONY: help demo test test-long test-bare lint format lock wheel clean .venv
+.PHONY: help demo lab test test-long test-bare lint format lock wheel clean .venv
 
 help:
 	@echo 'make demo       two nodes on this machine, walked through the main job; nothing is left behind'
+	@echo 'make lab        two machines with a real systemd between a client and a server: all its tests, with their'
+	@echo '                figures; KEEP=1: no test, but the pair for you, until Ctrl-C (needs root)'
 	@echo 'make test       every check: style, types, tests; as the continuous integration runs it'
 	@echo 'make test-long  also the tests that take minutes'
 	@echo 'make test-bare  demo and test on a bare Debian, as root and as an ordinary user (needs root)'
@@ -20,6 +22,13 @@ help:
 
 demo: .venv
 	@$(BIN)/syncsrv demo
+
+lab: .venv
+ifdef KEEP
+	@exec $(BIN)/python -m tests.lab.keep
+else
+	$(BIN)/pytest tests/lab -m '' -o session_timeout= $(PYTEST_ARGS)
+endif
 
 test: lint
 	$(BIN)/pytest $(SHARED) $(PYTEST_ARGS)

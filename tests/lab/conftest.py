@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,25 @@ from tests.support import edge, installed, netns
 from tests.support.edge import Edge
 from tests.support.machines import Cable, Machine, why_not
 from tests.support.testroot import TestRoot
+
+Figure = Callable[[str, str], None]
+
+
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]) -> Figure:
+    """Have something that was measured shown at the end of `make lab`: what it is, and how much with its unit."""
+    return lambda what, value: record_property(what, value)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    measured = [report for report in reports if report.when == "call" and report.user_properties]
+    if measured:
+        terminalreporter.section("figures")
+    for report in measured:
+        terminalreporter.write_line(report.nodeid)
+        for what, value in report.user_properties:
+            terminalreporter.write_line(f"    {what:<40} {value}")
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +68,6 @@ def layer(bootable: None, testroot: TestRoot, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="module")
 def pair(testroot: TestRoot, layer: Path) -> Iterator[Edge]:
-    """fw1, which serves, and fw2, its BACKUP, between a client and a server; nothing synchronized yet."""
-    with edge.running(testroot, [layer]) as found:
+    """fw1, which serves, and fw2, its BACKUP, between a client and a server; no configuration synchronized yet."""
+    with edge.running(testroot, [layer], edge.CLUSTER + edge.STATE_SYNC) as found:
         yield found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 
 from syncsrv.version import __version__
 from tests.support.edge import CLIENT, SERVER, VIP, VIP6, WAN_VIP, Edge
@@ -66,9 +68,14 @@ def test_a_sync_makes_them_equal(pair: Edge) -> None:
         assert node.run("systemctl", "--failed", "--no-legend").stdout == ""
 
 
-def test_the_pair_comes_back_from_a_power_cut(pair: Edge) -> None:
+def test_the_pair_comes_back_from_a_power_cut(pair: Edge, figure: Callable[[str, str], None]) -> None:
+    began_at = time.monotonic()
     pair.fw1.kill()
     until(pair.fw2.serves, what="fw2 to serve")
+    figure("fw2 serves after the power cut, at most", f"{time.monotonic() - began_at:.2f} s")
     assert "portal" in pair.spaces.python("client", fetch(VIP))
+    began_at = time.monotonic()
     pair.fw1.boot()
+    figure("boot until systemd says running", f"{time.monotonic() - began_at:.2f} s")
     pair.settle()
+    figure("switching on until fw1 serves again", f"{time.monotonic() - began_at:.2f} s")

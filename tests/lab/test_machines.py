@@ -77,6 +77,26 @@ def test_a_failed_unit_is_an_error_of_the_boot(machines: Pair) -> None:
     machine.boot()
 
 
+ONLY_VERSION_2 = """
+from tests.support import netns
+from tests.support.machines import Machine
+from tests.support.testroot import ensure
+with Machine("modern", ensure(), netns.Lab()) as machine:
+    machine.boot()
+    print(machine.run("stat", "-f", "-c", "%T", "/sys/fs/cgroup").stdout, end="")
+    machine.poweroff()
+"""
+
+
+@pytest.mark.usefixtures("bootable", "testroot")
+def test_it_boots_where_cgroups_are_of_version_2_alone() -> None:
+    enter = ["unshare", "--mount", "--propagation", "private", "sh", "-euc"]
+    mount = 'mount --rbind "$0" /sys/fs/cgroup; exec "$@"'
+    argv = [*enter, mount, str(keeper.hierarchies()[-1]), sys.executable, "-c", ONLY_VERSION_2]
+    done = subprocess.run(argv, cwd=TOP, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("cgroup2fs\n", "")
+
+
 LAB = """
 import sys
 from tests.support import netns

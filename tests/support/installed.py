@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from tests.support.testroot import TestRoot
 
@@ -32,20 +33,35 @@ def shared(root: TestRoot, folder: Path) -> Iterator[Path]:
     layer = folder / "layer"
     with (folder / "lock").open("w") as lock:
         while True:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not layer.exists():
-                making = Path(tempfile.mkdtemp(dir=folder))
-                make(root, making)
-                making.rename(layer)
+            if _alone(lock):
+                _empty(folder)  # of what one that was killed has left
+                made = folder / "making"
+                made.mkdir()
+                make(root, made)
+                made.rename(layer)
             fcntl.flock(lock, fcntl.LOCK_SH)
             if layer.exists():  # the last one may have ended between the two locks
                 break
         try:
             yield layer
         finally:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(layer)
+            if _alone(lock):
+                _empty(folder)
+
+
+def _alone(lock: IO[str]) -> bool:
+    """Whether nobody else has the lock, which is ours alone then."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name != "lock":
+            shutil.rmtree(path)
 
 
 def make(root: TestRoot, layer: Path) -> None:

@@ -4,7 +4,8 @@ In ``after:`` order, each with its health, through service control, as a job wit
 At core's start they are made right once the state is known; while it is unknown nothing is started or stopped. The
 engine's lock is waited for: what a sync has half written is no configuration to start with, and a sync stops by itself
 when its node begins to serve. One that a person stops on the serving node stays stopped until the node begins to serve
-again, or core is started anew.
+again, or core is started anew. One that something else starts on a node that does not serve, such as systemd at boot
+because its unit is enabled, is stopped: a peer runs it, and two of a kind are what the mark is there to prevent.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from syncsrv.core.parts import Core
 from syncsrv.core.receipts import noted
 from syncsrv.errors import SyncsrvError
 from syncsrv.plan.words import listed
-from syncsrv.services.base import ActionResult, Result
+from syncsrv.services.base import ActionResult, Result, ServiceState
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,11 @@ BY = "carp"
 AGAIN_S = 5.0
 """After this a job that could not begin is tried again."""
 FOLLOW_S = 0.5
+STRAY_S = 60.0
+"""A service that something else starts on a node that does not serve is stopped at once, then at most this often."""
+
+AT_BOOT = ("enabled", "enabled-runtime")
+"""systemd's words for a unit that it starts at boot."""
 
 
 class SupersededError(SyncsrvError):
@@ -70,6 +76,8 @@ class Roles:
         self._why = ""
         self._done: _Want | None = None
         self._failed = ""
+        self._stray_at: dict[str, float] = {}
+        """When a service was last stopped because something else had started it (monotonic)."""
         self._stopping = False
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="carp-roles", daemon=True)
@@ -111,8 +119,16 @@ class Roles:
 
     def troubles(self) -> tuple[str, ...]:
         """What an operator should know, a sentence each."""
+        services = self._core.cluster.services
+        said = [
+            f"{one.name} follows the MASTER (run_on: carp-master), and {services[one.name].unit} is enabled: systemd "
+            f"starts it at every boot, on a BACKUP too, where it runs until it is stopped again; "
+            f"`systemctl disable {services[one.name].unit}`, syncsrv starts it where it belongs"
+            for one in self._core.live.readings
+            if one.enabled in AT_BOOT and one.name in services and services[one.name].run_on is RunOn.CARP_MASTER
+        ]
         with self._news:
-            return (self._failed,) if self._failed else ()
+            return (*([self._failed] if self._failed else []), *said)
 
     def _wanted(self) -> _Want | None:
         services = self._core.cluster.services
@@ -122,27 +138,48 @@ class Roles:
     def _run(self) -> None:
         while True:
             with self._news:
-                self._news.wait_for(lambda: self._stopping or self._wanted() != self._done)
-                want, why = self._wanted(), self._why
+                self._news.wait_for(lambda: self._stopping or self._wanted() != self._done or self._strays())
+                want, why, strays = self._wanted(), self._why, self._strays()
                 if self._stopping:
                     return
-            if want is None or self._follow(want, why):
+                self._stray_at |= dict.fromkeys(strays, self._core.clock.monotonic())
+            if want is not None and strays:
+                self._make(want, strays, f"{listed(sorted(strays))} ran here, started by something else")
+            elif want is None or self._follow(want, why):
                 with self._news:
                     self._done = want
             else:
                 with self._news:
                     self._news.wait_for(lambda: self._stopping, self._again_s)
 
+    def _strays(self) -> frozenset[str]:
+        """Services that follow the MASTER and run, by the last reading, though this node does not serve."""
+        if self._serves is not False or self._done is None or self._done != self._wanted():
+            return frozenset()
+        now = self._core.clock.monotonic()
+        return frozenset(
+            one.name
+            for one in self._core.live.readings
+            if one.name in self._done.names
+            and one.state in (ServiceState.RUNNING, ServiceState.STARTING)
+            and now - self._stray_at.get(one.name, -STRAY_S) >= STRAY_S
+        )
+
     def _follow(self, want: _Want, why: str) -> bool:
         """Make them right, and wait for that; whether it came to an end, good or bad."""
-        core, known = self._core, self._done
+        known = self._done
         same = known is not None and known.serves == want.serves
-        names = want.names - known.names if same and known is not None else want.names
+        if not same:
+            with self._news:
+                self._failed = ""
+        return self._make(want, want.names - known.names if same and known is not None else want.names, why)
+
+    def _make(self, want: _Want, names: frozenset[str], why: str) -> bool:
+        """Make these right, and wait for that; whether it came to an end, good or bad."""
+        core = self._core
         if core.stopping.is_set():
             return False
         if not core.services().astray(want.serves, names):
-            with self._news:
-                self._failed = "" if not same else self._failed
             return True
         now = "serves now" if want.serves else "does not serve now"
         try:

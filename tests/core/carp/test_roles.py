@@ -12,6 +12,7 @@ from syncsrv.config.model import RunOn
 from syncsrv.control.shapes_services import ServicesRequest
 from syncsrv.core.carp.roles import BY, Roles
 from syncsrv.core.jobs import Job
+from syncsrv.services.base import ServiceState, ServiceStatus
 from syncsrv.store.receipts import read_receipts
 from tests.core.corekit import Node, single
 from tests.support.wait import until
@@ -171,3 +172,39 @@ def test_they_wait_for_what_changes_the_node(site: Site) -> None:
         assert job.follow(0, 0.05).steps == ()
     until(site.has_settled)
     assert site.told() == ["start-dhcp", "start-vpn"]
+
+
+def test_one_that_something_else_starts_on_a_node_that_does_not_serve_is_stopped(site: Site) -> None:
+    site.follow(False)
+    site.mark("dhcp")
+    site.mark("sshd")
+    site.roles.tell(None)
+    assert site.told() == [], "it was not seen yet"
+    site.core.read_services()
+    site.roles.tell(None)
+    until(lambda: not site.is_up("dhcp"), what="the stray to be stopped")
+    (job,) = until(site.jobs)
+    until(lambda: job.state == "done")
+    assert job.reason == "fw1 does not serve now: dhcp ran here, started by something else"
+    assert (job.subject, site.told(), site.is_up("sshd")) == ("fw1: dhcp", ["stop-dhcp"], True)
+    until(lambda: site.core.live.readings[0].state is ServiceState.STOPPED)
+    site.mark("dhcp")
+    site.core.read_services()
+    site.roles.tell(None)
+    site.follow(True)
+    site.follow(False)
+    assert site.told()[1:] == ["start-vpn", "stop-vpn", "stop-dhcp"], "not again within the minute, but at a change"
+
+
+def test_one_that_systemd_starts_at_boot_is_a_trouble(site: Site) -> None:
+    services = site.core.live.config.cluster.services
+    unit = services["dhcp"].model_copy(update={"unit": "dhcpd.service"})
+    cluster = site.core.live.config.cluster.model_copy(update={"services": services | {"dhcp": unit}})
+    site.core.live.config = replace(site.core.live.config, cluster=cluster)
+    words = {"dhcp": "enabled", "vpn": "disabled", "sshd": "enabled"}
+    site.core.live.readings = tuple(
+        ServiceStatus(name, ServiceState.STOPPED, enabled=enabled) for name, enabled in words.items()
+    )
+    (trouble,) = site.roles.troubles()
+    assert trouble.startswith("dhcp follows the MASTER (run_on: carp-master), and dhcpd.service is enabled: ")
+    assert "`systemctl disable dhcpd.service`" in trouble

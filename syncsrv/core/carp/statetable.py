@@ -26,6 +26,9 @@ ENTRIES_RATIO = 2
 """Two tables are far apart where one has so many entries more, and so many times as many: each node has connections of
 its own too, and short ones come and go between two looks."""
 
+WORKS = ("ready", "waiting", "alone")
+"""Words of a conntrackd that runs and answers."""
+
 BREAKS = "a failover now breaks open connections"
 
 
@@ -109,7 +112,7 @@ def own_trouble(us: StateSync) -> str:
     """What an operator should look at here, in a sentence; empty where nothing."""
     if isinstance(us, NoStateSync):
         return ""
-    if us.word in ("ready", "waiting", "alone"):
+    if us.word in WORKS:
         order = us.last_order
         if order is None or order.result != "failed":
             return ""
@@ -138,9 +141,9 @@ def between(us: StateSync, name: str, peer: StateSync) -> tuple[str, ...]:
             f"the state sync of {name} works with {theirs}, this node's with {ours}: neither hears the other, and "
             f"{BREAKS}; cluster.yaml differs, synchronize it"
         )
-    if peer.word not in ("ready", "waiting", "alone"):
+    if peer.word not in WORKS:
         said.append(f"{BREAKS}: {name} does not take this node's: {_said(peer.reason, peer.remedy)}")
-    elif "alone" in (us.word, peer.word):
+    elif us.word in WORKS and "silent" in (us.peer, peer.peer):
         said.append(
             f"{name} answers, but the conntrackd of one node does not hear the other's: {BREAKS}; let UDP port "
             f"{us.port} through on {_interfaces(us)} of both"

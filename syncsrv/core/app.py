@@ -62,7 +62,7 @@ from syncsrv.disk.files import LiveFiles
 from syncsrv.errors import SyncsrvError, UsageError
 from syncsrv.plan.tree import CLUSTER_PATH
 from syncsrv.services.control import Services
-from syncsrv.services.managers import managers_of
+from syncsrv.services.managers import defines, managers_of
 from syncsrv.services.pending import ReloadFile
 from syncsrv.services.reading import Memory
 from syncsrv.single import only_one
@@ -106,9 +106,9 @@ class App:
         )
         history = History(store, node.state_dir / "history.sqlite")
         signer = Signer.load(node.state_dir / "key", f"syncsrv-{node.node}")
-        self._freshness = Freshness(recorder, node.root)
-        self._reloads = ReloadFile(node.state_dir / "services" / "reloads.json")
         self._managers = managers_of(node, clock)
+        self._freshness = Freshness(recorder, node.root, partial(defines, self._managers.values()))
+        self._reloads = ReloadFile(node.state_dir / "services" / "reloads.json")
         self._memory = Memory()
         self._live = Live(config)
         self._follower = Follower()
@@ -338,6 +338,7 @@ class App:
             reloads=self._reloads,
             newest_change=lambda name: self._freshness.newest_change(name, cluster, areas),
             newest_file=lambda name: self._freshness.newest_file(name, cluster, areas),
+            newest_definition=lambda name: self._freshness.newest_definition(name, cluster, areas),
             is_carp_master=lambda: serves(self.core.carp.reading.now) is True,
             memory=self._memory,
         )

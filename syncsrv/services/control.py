@@ -59,6 +59,8 @@ class Services:
         reloads: remembers when we reloaded or started a service.
         newest_change: when a file of a service's areas last changed, seconds of the epoch; None: never, not known.
         newest_file: which one that was, for people; empty where it is not known.
+        newest_definition: when a file of these areas that tells a manager what its services are last changed, and which
+            one; None: never, not known.
         is_carp_master: whether this node is MASTER of every VIP.
         memory: what earlier readings left for health; pass the same one whenever Services is made anew.
         pause: waits so many seconds.
@@ -75,6 +77,7 @@ class Services:
         reloads: ReloadLog,
         newest_change: Callable[[str], float | None] = lambda _name: None,
         newest_file: Callable[[str], str] = lambda _name: "",
+        newest_definition: Callable[[str], tuple[float, str] | None] = lambda _name: None,
         is_carp_master: Callable[[], bool] = lambda: False,
         memory: Memory | None = None,
         pause: Pause | None = None,
@@ -86,6 +89,7 @@ class Services:
         self._reloads = reloads
         self._newest_change = newest_change
         self._newest_file = newest_file
+        self._newest_definition = newest_definition
         self._is_carp_master = is_carp_master
         self._pause: Pause = pause or threading.Event().wait  # nobody sets it
         self._action_s = action_s
@@ -347,10 +351,16 @@ class Services:
 
     def _judged(self, status: ServiceStatus) -> ServiceStatus:
         """The reading with whether it runs with an older configuration, and why."""
-        changed, loaded_at = self._newest_change(status.name), self._reloads.get(status.name)
-        read_at = last_read(status, loaded_at)
-        pending = self._reader.memory.verdicts.of(status, loaded_at, changed, self._clock.utc().timestamp())
-        if not pending or changed is None or read_at is None:
-            return replace(status, restart_pending=False)
-        why = pending_why(self._newest_file(status.name), changed, read_at)
-        return replace(status, restart_pending=True, pending_why=why)
+        name, now, verdicts = status.name, self._clock.utc().timestamp(), self._reader.memory.verdicts
+        changed, loaded_at = self._newest_change(name), self._reloads.get(name)
+        manager = self._managers.get(self._services[name].manager)
+        defined = self._newest_definition(name)
+        if defined is not None and (manager is None or not manager.defines(defined[1])):
+            defined = None
+        begun = replace(status, reloaded_at=None)  # what its manager starts it as counts from its start only
+        why = ""
+        if changed is not None and verdicts.of(status, loaded_at, changed, now):
+            why = pending_why(self._newest_file(name), changed, last_read(status, loaded_at))
+        elif defined is not None and verdicts.of(begun, None, defined[0], now, "definition"):
+            why = f"{pending_why(defined[1], defined[0], status.started_at)}, and a reload does not change how it runs"
+        return replace(status, restart_pending=bool(why), pending_why=why)

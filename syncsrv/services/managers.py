@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from syncsrv.clock import Clock
 from syncsrv.config.model import ManagerKind, Node
 from syncsrv.services.base import Manager
@@ -19,3 +21,8 @@ def managers_of(node: Node, clock: Clock) -> dict[ManagerKind, Manager]:
     if node.managers.supervisor is not None:
         managers[ManagerKind.SUPERVISOR] = Supervisor(node.managers.supervisor.socket, clock)
     return managers
+
+
+def defines(managers: Iterable[Manager], path: str) -> bool:
+    """Whether the file at this absolute path tells one of them what its services are."""
+    return any(manager.defines(path) for manager in managers)

@@ -43,15 +43,18 @@ def last_read(status: ServiceStatus, loaded_at: float | None) -> float | None:
     return max((at for at in (status.started_at, status.reloaded_at, loaded_at) if at is not None), default=None)
 
 
-def pending_why(file: str, newest_change: float, read_at: float) -> str:
+def pending_why(file: str, newest_change: float, read_at: float | None) -> str:
     """Which file is newer than what the process has read. Pure.
 
     Args:
         file: the one that changed last; empty where it is not known.
         newest_change: when, seconds of the epoch.
-        read_at: when the process last read its files.
+        read_at: when the process last read its files; None where nothing tells.
     """
-    changed, read = (rfc3339(datetime.fromtimestamp(at, UTC)) for at in (newest_change, read_at))
+    changed, read = (
+        rfc3339(datetime.fromtimestamp(at, UTC)) if at is not None else "an unknown time"
+        for at in (newest_change, read_at)
+    )
     return f"{file or 'a file of its areas'} changed at {changed}; it last read its files at {read}"
 
 
@@ -64,9 +67,11 @@ class Verdicts:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._found: dict[str, tuple[object, bool]] = {}
+        self._found: dict[tuple[str, str], tuple[object, bool]] = {}
 
-    def of(self, status: ServiceStatus, loaded_at: float | None, newest_change: float | None, now: float) -> bool:
+    def of(
+        self, status: ServiceStatus, loaded_at: float | None, newest_change: float | None, now: float, what: str = ""
+    ) -> bool:
         """Whether a running service has not seen its newest configuration.
 
         Args:
@@ -75,17 +80,18 @@ class Verdicts:
             newest_change: likewise.
             now: seconds of the epoch; a change that is later than this was made before the clock was set back, and
                 what is found of it holds only until the clock is right.
+            what: which files these are, where there are several kinds.
         """
         found = restart_pending(status, loaded_at, newest_change)
         if not status.loaded_as or newest_change is None:
             return found
         seen = (status.loaded_as, loaded_at, newest_change)
         with self._lock:
-            kept = self._found.get(status.name)
+            kept = self._found.get((status.name, what))
             if kept is not None and kept[0] == seen:
                 return kept[1]
             if newest_change <= now + GRAIN_S:
-                self._found[status.name] = seen, found
+                self._found[status.name, what] = seen, found
         return found
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 
 from syncsrv import process
 from syncsrv.clock import Clock
@@ -78,7 +79,7 @@ class Systemd:
         return {name: self._status(name, block) for name, block in zip(services, blocks, strict=True)}
 
     def can_reload(self, name: str, service: Service) -> bool:
-        return self._property(service, "CanReload", SHORT_S) == "yes"
+        return self._properties(service, "CanReload", SHORT_S).get("CanReload") == "yes"
 
     def start(self, name: str, service: Service, deadline_s: float) -> None:
         self._act(name, Action.START, service, deadline_s)
@@ -119,19 +120,25 @@ class Systemd:
         if ended.status != 0:
             raise DefinitionsError("systemd", ended.text.strip() or f"systemctl {_how(ended, deadline_s)}")
 
-    def _property(self, service: Service, key: str, deadline_s: float) -> str:
-        """One property of a unit; empty where it has none, or systemd does not answer."""
+    def _has_changed(self, service: Service, deadline_s: float) -> bool:
+        """Whether the unit's files differ from what systemd has read."""
+        known = self._properties(service, "Id,NeedDaemonReload,DropInPaths", deadline_s)
+        read = {path.rpartition("/")[2] for path in known.get("DropInPaths", "").split()}
+        return known.get("NeedDaemonReload") == "yes" or not drop_ins(known.get("Id", "")) <= read
+
+    def _properties(self, service: Service, keys: str, deadline_s: float) -> dict[str, str]:
+        """Properties of a unit; empty where systemd does not answer."""
         try:
-            ended = self._run(["show", "-p", key, "--", service.unit], deadline_s)
+            ended = self._run(["show", "-p", keys, "--", service.unit], deadline_s)
         except process.NotStartedError:
-            return ""
+            return {}
         blocks = parse_show(ended.text) if ended.status == 0 else []
-        return blocks[0].get(key, "") if len(blocks) == 1 else ""
+        return blocks[0] if len(blocks) == 1 else {}
 
     def _act(self, name: str, action: Action, service: Service, deadline_s: float) -> None:
         ends_at = self._clock.monotonic() + deadline_s
         try:
-            if action is not Action.STOP and self._property(service, "NeedDaemonReload", deadline_s) == "yes":
+            if action is not Action.STOP and self._has_changed(service, min(deadline_s, SHORT_S)):
                 self.read_definitions(self._left_s(ends_at))
             if action in (Action.START, Action.RESTART):
                 # five starts within 10 s (StartLimitBurst) and systemd would refuse ours; it also forgets what failed.
@@ -196,6 +203,14 @@ class Systemd:
     def _epoch(self, block: Block, key: str) -> float | None:
         age_s = self._age_s(block, key)
         return self._clock.utc().timestamp() - age_s if age_s is not None else None
+
+
+def drop_ins(unit: str, folders: Sequence[str] = UNIT_FOLDERS) -> set[str]:
+    """The names of the drop-ins that lie there for a unit, and for its template (systemd.unit(5))."""
+    prefix, at, rest = unit.partition("@")
+    units = {unit, f"{prefix}@.{rest.rpartition('.')[2]}"} if at else {unit}
+    found = (path for folder in folders for one in units if one for path in Path(folder, f"{one}.d").glob("*.conf"))
+    return {path.name for path in found if path.is_file()}  # a link to /dev/null is none
 
 
 def _how(ended: process.Completed, deadline_s: float) -> str:

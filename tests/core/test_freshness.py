@@ -60,3 +60,16 @@ def test_other_areas_are_looked_at_anew_though_no_commit_was_made(node: Node) ->
     cluster = node.core.engine.parts.read_cluster(text.replace(b"paths: [/etc/app]", b"paths: [/etc/none]"))
     assert newest(fresh, node) is not None
     assert fresh.newest_change("app", cluster, Areas.of(cluster)) == ctime(node, "etc/more.conf")
+
+
+def test_a_file_that_says_what_a_service_is_is_told_apart(node: Node) -> None:
+    fresh = Freshness(node.core.recorder, node.root, lambda path: path.startswith(f"{node.root}/etc/app/units/"))
+    cluster, areas = node.core.cluster, node.core.areas()
+    assert fresh.newest_definition("app", cluster, areas) is None
+    node.put("/etc/app/units/app.service", "one")
+    node.put("/etc/app/app.conf", "newer")
+    node.core.record(via="watch")
+    found = fresh.newest_definition("app", cluster, areas)
+    assert found == (ctime(node, "etc/app/units/app.service"), "/etc/app/units/app.service")
+    assert newest(fresh, node) == ctime(node, "etc/app/app.conf")
+    assert fresh.newest_definition("nothing", cluster, areas) is None

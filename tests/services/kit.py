@@ -66,6 +66,7 @@ class Fake:
     fails: bool = False
     dies_on_reload: bool = False
     reloads: bool = True
+    started_at: float | None = None
 
 
 @dataclass
@@ -78,8 +79,9 @@ class FakeManager:
 
     def statuses(self, services: Mapping[str, Service], deadline_s: float) -> dict[str, ServiceStatus]:
         return {
-            name: ServiceStatus(name, self.fakes[name].state, pid=self.fakes[name].pid, reason=self.fakes[name].reason)
-            for name in services
+            name: ServiceStatus(name, fake.state, pid=fake.pid, reason=fake.reason, started_at=fake.started_at)
+            for name, fake in self.fakes.items()
+            if name in services
         }
 
     def can_reload(self, name: str, service: Service) -> bool:

@@ -210,6 +210,48 @@ def test_a_manager_that_the_node_does_not_have_is_unknown_and_never_green() -> N
         assert "node.yaml names no managers.supervisor" in results[0].reason
 
 
+def test_a_changed_definition_is_pending_until_a_restart_and_a_reload_does_not_help() -> None:
+    fake = running()
+    fake.started_at = 1000.0
+    changed: list[tuple[float, str]] = []
+    remembered = Remembered()
+    control = controlled(
+        FakeManager({"a": fake}),
+        {"a": command()},
+        newest_definition=lambda _name: changed[-1] if changed else None,
+        reloads=remembered,
+    )
+
+    def pending() -> str:
+        [status] = control.statuses()
+        assert status.restart_pending is bool(status.pending_why)
+        return status.pending_why
+
+    assert pending() == ""
+    changed.append((900.0, "/etc/fake/a.service"))
+    assert pending() == ""
+    changed.append((1100.0, "/etc/nginx/nginx.conf"))
+    assert pending() == "", "that is none of its manager's"
+    changed.append((1100.0, "/etc/fake/a.service"))
+    assert pending() == (
+        "/etc/fake/a.service changed at 1970-01-01T00:18:20Z; it last read its files at 1970-01-01T00:16:40Z, "
+        "and a reload does not change how it runs"
+    )
+    remembered.put("a", 1200.0)
+    assert pending()
+    fake.started_at = 1300.0
+    assert pending() == ""
+
+
+def test_definitions_are_read_where_a_file_of_them_changed() -> None:
+    manager = FakeManager({"a": running()})
+    control = controlled(manager, {"a": command()})
+    assert not control.read_definitions(["/etc/nginx/nginx.conf"])
+    assert manager.calls == []
+    assert control.read_definitions(["/etc/nginx/nginx.conf", "/etc/fake/a.service", "/etc/fake/b.service"])
+    assert manager.calls == [("read", "definitions")]
+
+
 def test_a_node_has_supervisor_only_where_it_names_the_socket(tmp_path: Path) -> None:
     node = Node(node="fw1", role=Role.BACKUP, state_dir=tmp_path)
     assert sorted(managers_of(node, SystemClock())) == ["command", "systemd"]

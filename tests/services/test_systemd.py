@@ -13,7 +13,7 @@ from syncsrv.clock import SystemClock
 from syncsrv.config.model import ManagerKind, Service
 from syncsrv.services.base import DefinitionsError, ServiceActionError, ServiceState, ServiceStatus
 from syncsrv.services.procfs import resident
-from syncsrv.services.systemd import Systemd
+from syncsrv.services.systemd import Systemd, drop_ins
 from syncsrv.services.unitstate import parse_show
 from tests.services.kit import Bench, HandClock, systemd_bench
 
@@ -282,3 +282,14 @@ def test_only_units_that_say_so_can_be_reloaded(bench: Bench) -> None:
     assert bench.manager.can_reload("s", unit("d.service"))
     assert not bench.manager.can_reload("s", unit("hang.service"))
     assert not bench.manager.can_reload("s", unit("gone.service"))
+
+
+def test_drop_ins_are_found_of_the_unit_and_of_its_template(tmp_path: Path) -> None:
+    for name in ("a.service.d/x.conf", "i@.service.d/t.conf", "i@1.service.d/u.conf", "i@1.service.d/no.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a.service.d/masked.conf").symlink_to("/dev/null")
+    folders = [str(tmp_path), str(tmp_path / "none")]
+    assert drop_ins("a.service", folders) == {"x.conf"}
+    assert drop_ins("i@1.service", folders) == {"t.conf", "u.conf"}
+    assert drop_ins("b.service", folders) == drop_ins("", folders) == set()

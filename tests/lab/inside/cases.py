@@ -345,6 +345,14 @@ def test_a_drop_in_folder_that_is_new_is_found_when_we_brought_it(units: Units) 
     assert services.read_definitions(["/etc/nginx/nginx.conf", "/etc/systemd/system/c.service.d/o.conf"])
     services.act(Action.RESTART, ["c"])
     assert command(reading(services, "c").pid) == "sleep 1002"
+    (FOLDER / "c.service.d/o.conf").unlink()
+    (FOLDER / "c.service.d").rmdir()
+    systemctl("daemon-reload")
+    (FOLDER / "c.service.d").mkdir()
+    (FOLDER / "c.service.d/by-hand.conf").write_text("[Service]\nExecStart=\nExecStart=sleep 1003\n")
+    assert systemctl("show", "-p", "NeedDaemonReload", "c") == "NeedDaemonReload=no\n", "systemd does not see it"
+    services.act(Action.RESTART, ["c"])
+    assert command(reading(services, "c").pid) == "sleep 1003"
     assert not control([]).read_definitions(["/etc/systemd/system/c.service"]), "no service is under systemd"
 
 

@@ -8,6 +8,8 @@ from types import MappingProxyType
 
 SERVES_NOT = 240
 """The weight of what makes a node unfit, and the highest advskew that it advertises (FreeBSD's CARP_MAXSKEW)."""
+STEPPED_ASIDE = SERVES_NOT - 1
+"""The advskew of a node that gave its VIPs away by a switchover: behind all that are well, before one that is unfit."""
 
 MAINTENANCE = "maintenance"
 SWITCHOVER = "switchover"

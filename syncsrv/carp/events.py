@@ -60,8 +60,9 @@ class IntentChanged:
     Args:
         disabled: every vhid is INIT.
         maintenance: demoted by 240, and handed over when this comes.
-        switchover: the same, once, until this node is MASTER again; a switchover that ended by itself (Node.switchover
-            is False then) begins again only after this was False in between.
+        switchover: demoted to STEPPED_ASIDE and handed over, once, until this node is MASTER again or hears one that
+            ranks before it anyway; a switchover that ended by itself (Node.switchover is False then) begins again only
+            after this was False in between.
         hold_preempt: why this node must not take over from a MASTER that serves; empty where it may.
         demotions: reason -> weight, everything that the machine does not find out itself.
     """

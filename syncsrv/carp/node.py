@@ -28,7 +28,7 @@ from syncsrv.carp.events import (
     Told,
     Woke,
 )
-from syncsrv.carp.record import MAINTENANCE, SWITCHOVER, around, demotion_of, is_removed, unwanted
+from syncsrv.carp.record import MAINTENANCE, SWITCHOVER, around, demotion_of, is_backup_anyway, is_removed, unwanted
 from syncsrv.carp.record import Node as Node
 from syncsrv.carp.settings import NodeSettings
 from syncsrv.carp.vhid import (
@@ -135,7 +135,11 @@ def _tell_all(node: Node, what: Input, now: float, effects: list[Effect]) -> Nod
 def _heard(node: Node, event: Heard, now: float, effects: list[Effect]) -> Node:
     if event.key not in node.vhids:
         return node
-    return _tell(node, event.key, Hear(event.advert, event.source, event.own_peer), now, effects)
+    node = _tell(node, event.key, Hear(event.advert, event.source, event.own_peer), now, effects)
+    if not (node.switchover and is_backup_anyway(node, now)):
+        return node
+    effects.append(Note(None, "the switchover is over: the MASTER ranks before this node by itself"))
+    return replace(node, switchover=False)
 
 
 def _tick(node: Node, event: Tick, now: float, effects: list[Effect]) -> Node:

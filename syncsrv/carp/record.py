@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from syncsrv.carp import demotion
-from syncsrv.carp.demotion import SERVES_NOT, Demotion
+from syncsrv.carp import demotion, timing
+from syncsrv.carp.demotion import SERVES_NOT, STEPPED_ASIDE, Demotion
 from syncsrv.carp.devices import Device
 from syncsrv.carp.effects import Key
 from syncsrv.carp.events import IntentChanged
 from syncsrv.carp.settings import NodeSettings
-from syncsrv.carp.vhid import Around, Vhid
+from syncsrv.carp.vhid import Around, Phase, Vhid
 
 DISABLED = "CARP is disabled on this node"
 MAINTENANCE = "maintenance of this node"
@@ -30,7 +30,7 @@ class Node:
         vhids: every vhid, those too that are removed and still hand over.
         devices: every device that was spoken of or that carries a vhid.
         demotion: what demotes the node now.
-        switchover: one was asked for, and this node has not become MASTER since.
+        switchover: one was asked for; this node has not become MASTER since, nor heard one that ranks before it anyway.
         ready: it was told that its services are healthy.
         ready_until_at: until when it is demoted for not being told so.
         table: the connections that it would take over are known here, or nobody waits for them.
@@ -80,8 +80,9 @@ def demotion_of(node: Node) -> Demotion:
     found = {name: weight for name, weight in node.intent.demotions.items() if weight > 0}
     if node.intent.maintenance:
         found[demotion.MAINTENANCE] = SERVES_NOT
-    if node.switchover:
-        found[demotion.SWITCHOVER] = SERVES_NOT
+    advskew = max((vhid.settings.advskew for vhid in node.vhids.values()), default=0)
+    if node.switchover and advskew < STEPPED_ASIDE:
+        found[demotion.SWITCHOVER] = STEPPED_ASIDE - advskew
     if not node.ready and node.ready_until_at is not None:
         found[demotion.NOT_READY] = SERVES_NOT
     if not node.table:
@@ -96,6 +97,20 @@ def demotion_of(node: Node) -> Demotion:
         if device.holding_demotes and device.name in carrying:
             found[demotion.addresses(device.name)] = SERVES_NOT
     return Demotion(MappingProxyType(found))
+
+
+def is_backup_anyway(node: Node, now: float) -> bool:
+    """Whether all that serve rank before this node as it is configured, whatever demotes it now.
+
+    What demotes it for a while does not count: once that is over it would take over from them.
+    """
+    for vhid in node.vhids.values():
+        master, settings = vhid.master, vhid.settings
+        if vhid.phase is not Phase.BACKUP or master is None or now - master.heard_at > vhid.master_down_s:
+            return False
+        if master.rank >= (0, timing.interval_ticks(settings.advbase, settings.advskew)):
+            return False
+    return True
 
 
 def is_removed(node: Node, key: Key) -> bool:

@@ -132,7 +132,7 @@ class FailoverInfo:
         timing: "real-time", or "best effort: " and why; empty where it is unknown.
         disabled: an operator has taken this node out of failover altogether: its vhids are in INIT.
         maintenance: an operator has demoted it, so that any peer that is well serves instead.
-        switchover: it has given its VIPs away on request, and waits until it is MASTER again.
+        switchover: it has given its VIPs away on request, and ranks behind its peers until it is MASTER again.
         hold_down_s: for so long it takes nothing over yet, after the boot of the machine.
         hold_preempt: why it does not take its VIPs back from a peer; empty where it may.
         troubles: what an operator should look at, in sentences.

@@ -43,7 +43,8 @@ class Intent:
     Attributes:
         disabled: this node holds no address and takes none.
         maintenance: it gives everything away and takes only what nobody else does.
-        switchover: it gives everything away once; taken back by itself when it became MASTER again.
+        switchover: it gives everything away once; taken back by itself when it became MASTER again, or hears one
+            that ranks before it anyway.
         hold_preempt: why it must not take over from a peer that serves (a peer is diverged); empty: it may.
         demotions: further reasons for the peers to be preferred, with their weight 0..254 in units of advskew.
     """

@@ -245,7 +245,7 @@ def test_a_switchover_ends_when_the_node_is_master_again() -> None:
     run = serving()
     run.give(10.6, IntentChanged(switchover=True))
     run.give(10.601, advert(LAN, 100), advert(WAN, 100))
-    assert (run.node.switchover, run.node.advskew(LAN)) == (True, 240)
+    assert (run.node.switchover, run.node.advskew(LAN)) == (True, 239)
     done = run.give(12, advert(LAN, FAREWELL, FAREWELL)) + run.pass_by(12.1)
     assert done[:2] == [Hold(LAN), Advertise(LAN, 1, 0)]
     assert "the switchover is over: this node is MASTER again" in notes(done)
@@ -258,9 +258,42 @@ def test_a_switchover_ends_when_the_node_is_master_again() -> None:
 
 def test_a_switchover_on_the_disk_is_one_that_was_done() -> None:
     run = up(intent=IntentChanged(switchover=True))
-    assert dict(run.node.demotion.reasons) == {"switchover": 240}
+    assert dict(run.node.demotion.reasons) == {"switchover": 239}
     run.pass_by(5)
     assert run.node.demotion.total == 0
+
+
+def test_a_switchover_of_a_node_that_ranks_behind_ends_when_the_better_one_serves_all() -> None:
+    skewed = replace(SETTINGS, vhids=(VhidSettings(LAN, advskew=100), VhidSettings(WAN, advskew=100)))
+    run = up(skewed)
+    run.pass_by(10.5)
+    run.give(10.6, IntentChanged(switchover=True))
+    assert dict(run.node.demotion.reasons) == {"switchover": 139}
+    run.give(10.61, advert(LAN, 0))
+    assert run.node.switchover, "it still serves the other one"
+    run.give(10.62, advert(WAN, 240))
+    assert run.node.switchover, "the better one is demoted, and might not serve for long"
+    done = run.give(10.63, advert(WAN, 0))
+    assert notes(done) == ["the switchover is over: the MASTER ranks before this node by itself"]
+    assert (run.node.switchover, run.node.demotion.total) == (False, 0)
+    assert run.states() == {1: "BACKUP", 2: "BACKUP"}
+
+
+def test_a_switchover_of_the_better_node_does_not_end_while_another_reason_demotes_it_too() -> None:
+    run = serving()
+    run.give(10.6, IntentChanged(switchover=True, demotions={"service:web": 240}))
+    run.give(10.61, advert(LAN, 100), advert(WAN, 100))
+    assert run.node.switchover, "or it would come back by itself when it is well"
+
+
+def test_a_node_that_was_switched_away_from_takes_over_from_one_that_is_unfit() -> None:
+    run = serving()
+    run.give(10.6, IntentChanged(switchover=True))
+    run.give(10.601, advert(LAN, 100), advert(WAN, 100))
+    run.give(12, advert(LAN, 239), advert(WAN, 239))
+    assert run.states() == {1: "BACKUP", 2: "BACKUP"}
+    run.give(13, advert(LAN, 240), advert(WAN, 240))
+    assert run.states() == {1: "MASTER", 2: "MASTER"}
 
 
 def test_disabled_is_init_and_enabled_listens() -> None:

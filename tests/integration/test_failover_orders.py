@@ -128,7 +128,7 @@ def test_a_switchover_there_and_back(two: Two) -> None:
     one = two.pair.fw1
     assert order(one, "switchover").taken_by == {LAN: "fw2"}
     two.become("BACKUP", "MASTER")
-    assert one.core.carp.demotion().reasons == {"switchover": 240}
+    assert one.core.carp.demotion().reasons == {"switchover": 214}
     assert order(one, "switchover").text == f"the switchover is taken back; this node serves {LAN}"
     two.become("MASTER", "BACKUP")
     assert order(one, "switchover").taken_by == {LAN: "fw2"}, "and again"

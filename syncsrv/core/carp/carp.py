@@ -263,8 +263,7 @@ class Carp:
         with self._lock:
             intent = self._intents.now
             self._untold = self._untold and not _echoes(report, intent)
-            serves = any(vip.state == "MASTER" for vip in report.vips)
-            if intent.switchover and not report.switchover and serves and self._knows(report):
+            if intent.switchover and not report.switchover and _had_its_switchover(report) and self._knows(report):
                 self._forget_switchover()
             if first:
                 self._catch_up(report)
@@ -358,6 +357,13 @@ class Carp:
             return set()
         states = {vip.state for vip in self.vips()}
         return None if "UNKNOWN" in states else states
+
+
+def _had_its_switchover(report: Report) -> bool:
+    """Whether a switchover can be over: this node serves again, or whoever serves ranks before it anyway."""
+    if any(vip.state == "MASTER" for vip in report.vips):
+        return True
+    return all(vip.state == "BACKUP" and 0 <= vip.master_advskew < vip.advskew for vip in report.vips)
 
 
 def _echoes(report: Report, intent: Intent) -> bool:

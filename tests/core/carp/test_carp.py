@@ -260,6 +260,19 @@ def test_a_switchover_is_not_forgotten_for_a_report_from_before_it(node: Node) -
         assert node.core.carp.intent.switchover, "this process did not take the last order"
 
 
+def test_a_switchover_is_over_when_who_serves_ranks_before_this_node_anyway(node: Node) -> None:
+    with running(node, backups(node)) as carp:
+        told = node.core.carp.order(lambda intent: replace(intent, switchover=True))
+        assert told.report is not None
+        ended = replace(told.report, seq=told.report.seq + 1, switchover=False)
+        worse = [replace(vip, advskew=20, master_advskew=skew) for vip, skew in zip(ended.vips, (20, 0), strict=True)]
+        node.core.carp._heard(replace(ended, vips=tuple(worse)), False)
+        assert Intent(switchover=True) == node.core.carp.intent
+        better = [replace(vip, advskew=20, master_advskew=0) for vip in ended.vips]
+        node.core.carp._heard(replace(ended, vips=tuple(better)), False)
+        assert Intent() == node.core.carp.intent == carp.intents()[-1]
+
+
 def test_core_demotes_and_promotes_under_names_of_its_own(node: Node) -> None:
     with running(node, backups(node)) as carp:
         told = node.core.carp.set_demotion("unproven", 240)

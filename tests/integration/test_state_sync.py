@@ -175,6 +175,17 @@ def test_nothing_outlives_the_guardian_and_a_keeper_that_is_killed_is_replaced(n
     until(lambda: not net.lab.spaces.pids("a"), what="everything to have ended")
 
 
+@pytest.mark.long
+def test_a_conntrackd_that_hangs_is_replaced(net: Edge, nodes: Nodes) -> None:
+    a, _ = nodes
+    a.start()
+    first = await_said(a, lambda said: said.peer == "silent", "a conntrackd that answers")
+    assert first.pid is not None
+    os.kill(first.pid, signal.SIGSTOP)
+    assert "conntrackd does not answer: no answer within 3 s" in await_word(a, "dead").reason
+    await_said(a, lambda said: said.pid not in (None, first.pid) and said.word == "waiting", "another one", 30)
+
+
 def argv(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from syncsrv import process
 from syncsrv.failover.statesync import stats
 from syncsrv.failover.statesync.conf import CONTROL, LOCK
-from syncsrv.failover.statesync.stats import BadStatsError, Stats
+from syncsrv.failover.statesync.stats import Stats
 from syncsrv.process import NotStartedError
 
 PROGRAM = "conntrackd"
@@ -38,6 +38,10 @@ _PREFIX = re.compile(r"^\[[^\]]*\] \(pid=\d+\) \[(\w+)\] ")
 _PR_SET_PDEATHSIG = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+class NoAnswerError(Exception):
+    """It does not answer; the text says why."""
 
 
 class Daemon:
@@ -117,13 +121,14 @@ class Daemon:
         """What it counts.
 
         Raises:
-            BadStatsError: it does not answer, or not what is known.
+            NoAnswerError: there are none.
+            BadStatsError: they are none that are known here.
         """
         answers = []
         for arguments in stats.ASKED:
             text, why = self._call(ASK_S, *arguments)
             if why:
-                raise BadStatsError(f"conntrackd does not answer: {why}")
+                raise NoAnswerError(f"conntrackd does not answer: {why}")
             answers.append(text)
         general, links, queues, runtime = answers
         return stats.parse(general, links, queues, runtime)

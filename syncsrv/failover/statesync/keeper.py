@@ -22,10 +22,9 @@ from syncsrv.failover.messages import WATCH_S, BadMessageError, Report, TableCam
 from syncsrv.failover.settings import BadSettingsError, Settings
 from syncsrv.failover.statesync import conf, decide, kernel, says, state
 from syncsrv.failover.statesync.conf import NoPlaceError, Place
-from syncsrv.failover.statesync.daemon import Daemon, find
+from syncsrv.failover.statesync.daemon import Daemon, NoAnswerError, find
 from syncsrv.failover.statesync.decide import Machine, Order, Seen
-from syncsrv.failover.statesync.kernel import Trouble
-from syncsrv.failover.statesync.state import LastOrder
+from syncsrv.failover.statesync.state import LastOrder, Trouble
 from syncsrv.failover.statesync.stats import BadStatsError, Stats
 
 log = logging.getLogger(__name__)
@@ -41,7 +40,11 @@ AGAIN_S = 0.5
 
 AGAIN_MOST_S = 10.0
 STEADY_S = 30.0
+HUNG_S = 8.0
+"""Without an answer: then it is ended, and another one started."""
+
 DEMOTION = "state-sync"
+NOTHING = Stats(taken=0, heard=0, lag=0, link="")
 
 
 class Keeper:
@@ -63,7 +66,7 @@ class Keeper:
         self._stats: Stats | None = None
         self._trouble: Trouble | None = None
         self._missing = False
-        self._started_at = self._start_at = self._read_at = now
+        self._started_at = self._answered_at = self._start_at = self._read_at = now
         self._again_s = AGAIN_S
         self._agent: Client | None = None
         self._agent_at = now
@@ -199,7 +202,8 @@ class Keeper:
                 if now - self._started_at > STEADY_S:
                     self._again_s = AGAIN_S
                 log.warning("%s; it is started again in %.1f s", why, self._again_s)
-                self._fail(Trouble(why, "its lines above say what is wrong; `syncsrv check` checks the configuration"))
+                by_hand = f"`conntrackd -C {self._run_dir / conf.FILE}` by hand may say more"
+                self._fail(Trouble(why, f"it is started again by itself; {by_hand}"))
             elif kernel.indexes(self._settings.state_sync) != self._indexes:
                 self._again("a device of its links was made anew, or is gone", AGAIN_S)
             return
@@ -229,7 +233,7 @@ class Keeper:
             return Trouble(f"{program}: {(error.strerror or str(error)).lower()}", f"see {path} and {program}")
         self._daemon = daemon
         self._indexes = kernel.indexes(self._settings.state_sync)
-        self._started_at = self._read_at = time.monotonic()
+        self._started_at = self._answered_at = self._read_at = time.monotonic()
         self._trouble = None
         log.info("conntrackd runs as process %d", daemon.pid or 0)
         return None
@@ -255,12 +259,27 @@ class Keeper:
             return
         try:
             self._stats = self._daemon.stats()
-        except BadStatsError as error:
-            starting = self._stats is None and now - self._started_at < decide.HEARD_S
-            self._stats = None
-            self._trouble = None if starting else Trouble(str(error), "see whether it hangs, or is of another version")
+        except NoAnswerError as error:
+            self._unanswered(str(error))
+        except BadStatsError as error:  # it works, and is told what is due; how it is, nobody knows
+            self._answered_at = time.monotonic()
+            self._stats = NOTHING
+            self._trouble = Trouble(str(error), "this version of conntrackd is not known here: take another one")
         else:
+            self._answered_at = time.monotonic()
             self._trouble = kernel.silent()
+
+    def _unanswered(self, why: str) -> None:
+        """It is being started, or hangs."""
+        now = time.monotonic()
+        starting = self._stats is None and now - self._started_at < decide.HEARD_S
+        self._stats = None
+        if now - self._answered_at > HUNG_S:
+            log.warning("%s", why)
+            self._again(f"it has said nothing for {now - self._answered_at:.0f} s", self._again_s)
+            self._again_s = min(self._again_s * 2, AGAIN_MOST_S)
+        if not starting:
+            self._trouble = Trouble(why, f"it is started again after {HUNG_S:g} s without an answer")
 
     # What follows.
 

@@ -9,23 +9,15 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 
 from syncsrv.failover.settings import StateLink, StateSync
+from syncsrv.failover.statesync.state import Trouble
 
 TABLE_MOST = 262144
 """Of a kernel that has no connection table yet: what most have then."""
 
 _SETTINGS = Path("/proc/sys/net/netfilter")
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why conntrackd cannot do its work here, and what helps."""
-
-    reason: str
-    remedy: str
 
 
 def trouble(wanted: StateSync) -> Trouble | None:

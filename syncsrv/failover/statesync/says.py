@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from syncsrv.failover.statesync.decide import Machine
-from syncsrv.failover.statesync.kernel import Trouble
-from syncsrv.failover.statesync.state import LastOrder, State, Word
+from syncsrv.failover.statesync.state import LastOrder, State, Trouble, Word
 from syncsrv.failover.statesync.stats import Stats
 
 ENGINE = "conntrackd"
@@ -14,7 +13,6 @@ ENGINE = "conntrackd"
 NOT_INSTALLED = Trouble(
     "conntrackd is not installed", "`apt install conntrackd`, or take `state_sync:` out of cluster.yaml"
 )
-STARTING = Trouble("conntrackd is being started", "")
 
 
 def state(
@@ -40,9 +38,8 @@ def state(
         last: order.
         now: monotonic seconds.
     """
-    if stats is None and trouble is None:
-        trouble = STARTING
-    word, reason, remedy = _word(machine, trouble, missing, now)
+    starting = stats is None and trouble is None
+    word, reason, remedy = _STARTING if starting else _word(machine, trouble, missing, now)
     return State(
         engine=ENGINE,
         word=word,
@@ -84,6 +81,7 @@ def _word(machine: Machine, trouble: Trouble | None, missing: bool, now: float) 
     return "ready", "the peer's connections are known here", ""
 
 
+_STARTING: tuple[Word, str, str] = ("waiting", "conntrackd is being started", "")
 _LOOK = (
     "see whether conntrackd runs on the peer (`syncsrv status` there), whether the link between them is up, and that "
     "no firewall drops its port on that link"

@@ -46,6 +46,14 @@ class BadStateError(SyncsrvError):
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why conntrackd cannot do its work here, and what helps; sentences for people."""
+
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
 class LastOrder:
     """What conntrackd was told last.
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from syncsrv.failover.statesync.conf import CONTROL, FILE, LOCK
-from syncsrv.failover.statesync.daemon import Daemon, complaint
-from syncsrv.failover.statesync.stats import BadStatsError
+from syncsrv.failover.statesync.daemon import Daemon, NoAnswerError, complaint
 from tests.support.wait import until
 
 
@@ -51,7 +50,7 @@ def test_an_order_says_why_it_was_not_done(tmp_path: Path) -> None:
     made = daemon(tmp_path, "test \"$3\" = -R || { echo '[now] (pid=1) [ERROR] can not connect'; exit 1; }")
     assert made.order("-R") == ""
     assert made.order("-B") == "can not connect"
-    with pytest.raises(BadStatsError, match="conntrackd does not answer: can not connect"):
+    with pytest.raises(NoAnswerError, match="conntrackd does not answer: can not connect"):
         made.stats()
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from syncsrv.failover.statesync import decide, says
 from syncsrv.failover.statesync.decide import HEARD_S, Machine
-from syncsrv.failover.statesync.kernel import Trouble
-from syncsrv.failover.statesync.state import State
+from syncsrv.failover.statesync.state import State, Trouble
 from syncsrv.failover.statesync.stats import Stats
 
 NOW = 1000.0
@@ -63,7 +62,8 @@ def test_what_is_wrong_comes_first_and_says_whether_anything_is_lost() -> None:
     assert (found.word, found.reason, found.remedy, found.pid) == ("dead", trouble.reason, "stop it", None)
     assert said(MASTER, trouble).reason.endswith("; this node serves on, and a failover breaks open connections")
     assert said(BACKUP, says.NOT_INSTALLED, missing=True).word == "missing"
-    assert said(BACKUP, runs=False).reason == "conntrackd is being started"
+    started = said(BACKUP, runs=False)
+    assert (started.word, started.reason) == ("waiting", "conntrackd is being started")
 
 
 def test_two_that_differ_in_numbers_only_need_not_be_told_apart() -> None:

@@ -14,7 +14,7 @@ import click
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 _PAINTED = re.compile(r"\x1b\[[0-9;]*m")
-_OF_LINES = frozenset({"body", "output", "patch", "reason"})
+_OF_LINES = frozenset({"body", "log", "output", "patch", "reason"})
 """Keys of texts that are shown line by line, each with something of ours before it."""
 
 

@@ -1,4 +1,4 @@
-"""How lists are put into sentences. Pure."""
+"""How lists, counts and sizes are put into sentences. Pure."""
 
 from __future__ import annotations
 
@@ -18,3 +18,13 @@ def listed(items: Iterable[str]) -> str:
 def counted(number: int, noun: str) -> str:
     """``1 file``, ``2 files``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def sized(size: int) -> str:
+    """``96 MiB``, ``3.4 MiB``: bytes in the largest unit that leaves at least one, two digits of it."""
+    amount, unit = float(size), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if amount < 1023.5:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{amount:.1f} {unit}" if unit != "B" and amount < 9.95 else f"{amount:.0f} {unit}"

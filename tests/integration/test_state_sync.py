@@ -50,7 +50,7 @@ def masters(node: CarpNode) -> CarpNode:
     return node
 
 
-def test_connections_live_through_a_takeover_a_fail_back_and_a_reboot(net: Edge, nodes: Nodes) -> None:
+def test_connections_live_through_a_takeover_a_fail_back_a_dead_agent_and_a_reboot(net: Edge, nodes: Nodes) -> None:
     a, b = serving(nodes)
     masters(a)
     with Connections(net, idle=50) as connections:
@@ -62,6 +62,12 @@ def test_connections_live_through_a_takeover_a_fail_back_and_a_reboot(net: Edge,
         assert taken.last_order is not None
         assert (taken.last_order.result, taken.last_order.why) == ("done", "")
         net.cables("a", plugged=True)
+        masters(a)
+        assert connections.broken() == []
+
+        a.signal(signal.SIGKILL, a.agent_pid)
+        masters(b)
+        assert connections.broken() == []
         masters(a)
         assert connections.broken() == []
 

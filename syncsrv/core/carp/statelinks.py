@@ -98,7 +98,7 @@ def chosen(config: Configuration, addresses: Addresses, before: StateSync | None
             return Choice(None, f"{name} ({device}) has no {what}{has}", remedy)
         links.append(StateLink(device, str(address), peer))
     ignore = {*vips, *(ip for found in own.values() for ip in found)}
-    if before is not None and not all(own.values()):
+    if before is not None and not all(own[link.device] for link in links):  # as before the network is up
         ignore.update(ip_address(one) for one in before.ignore if one not in LOOPBACK)
     ordered = sorted(ignore, key=lambda ip: (ip.version, int(ip)))
     return Choice(

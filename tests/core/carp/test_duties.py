@@ -13,7 +13,7 @@ from syncsrv.control.shapes import Status
 from syncsrv.core.app import App
 from syncsrv.core.carp.duties import Duties
 from syncsrv.core.passwords import Passwords
-from tests.core.carp.carpkit import backups, masters, one_node, process, running
+from tests.core.carp.carpkit import VIPS, backups, masters, one_node, process, running
 from tests.core.carp.fakecarp import FakeCarp
 from tests.core.corekit import Node
 from tests.core.webloginkit import CHEAP
@@ -124,6 +124,17 @@ def test_what_went_wrong_is_a_notice_in_the_status(post: Post) -> None:
         return "\n".join(status.notices)
 
     until(lambda: "on-backup exited with 3: no mail server" in notices(), what="the notice")
+
+
+def test_the_tables_of_connections_are_looked_at(short_tmp: Path) -> None:
+    with one_node(short_tmp, f"{VIPS}state_sync: {{engine: conntrackd, interface: lan}}\n") as node, running(node):
+        duties = Duties(node.core, node.etc, "boot", look_s=0.01)
+        duties.start()
+        try:
+            said = "open connections are not carried to the other node"
+            until(lambda: any(said in one for one in node.core.carp.info().troubles), what="a look")
+        finally:
+            duties.stop()
 
 
 def test_a_part_that_has_ended_is_said(post: Post) -> None:

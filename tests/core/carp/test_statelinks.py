@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from syncsrv.config.load import Configuration, load
 from syncsrv.control.shapes_statesync import StateSyncInfo
 from syncsrv.core.carp.statelinks import Addresses, Choice, StateLinks, chosen, kernel_addresses
 from syncsrv.failover import settings as files
+from syncsrv.failover.addresses import KernelAddresses
 from syncsrv.failover.settings import StateLink, StateSync
 from tests.core.carp.carpkit import VIPS, one_node, running
 from tests.support.netns import Lab, needs_lab
@@ -108,6 +109,13 @@ def test_another_address_is_taken_once_the_first_is_replaced(tmp_path: Path) -> 
     assert SYNC not in moved.ignore
 
 
+def test_a_device_that_never_has_an_address_keeps_no_old_ones_alive(tmp_path: Path) -> None:
+    config = configured(tmp_path, "engine: conntrackd, interface: sync")
+    first = state_sync(chosen(config, {**ALL, "eth3": ()}, None))
+    moved = state_sync(chosen(config, {**ALL, **addresses(eth2="10.3.0.8"), "eth3": ()}, first))
+    assert SYNC not in moved.ignore
+
+
 def test_a_kernel_that_refuses_changes_nothing(tmp_path: Path) -> None:
     config = configured(tmp_path, "engine: conntrackd, interface: sync")
     answers: list[Addresses | OSError] = [ALL, OSError(12, "no memory"), {**ALL, "eth2": ()}, {**ALL, "eth0": ()}]
@@ -139,11 +147,13 @@ def lab() -> Iterator[Lab]:
 def test_the_kernel_is_asked(lab: Lab) -> None:
     for text in ("10.3.0.7/24", "10.3.0.1/24", "fd03::1/64"):
         lab.address("a", "eth0", text)
-    found = kernel_addresses(["eth0", "eth9"])
+    with contextlib.closing(KernelAddresses()) as ours:
+        ours.hold("eth0", [ip_interface("10.3.0.99/24")], 30)
+        found = kernel_addresses(["eth0", "eth9"])
     assert {device: sorted(map(str, ips)) for device, ips in found.items()} == {
         "eth0": ["10.3.0.1", "10.3.0.7", "fd03::1"],
         "eth9": [],
-    }, "nothing link-local"
+    }, "nothing link-local, and nothing that the carp process put there"
     assert str(next(ip for ip in found["eth0"] if ip.version == 4)) == "10.3.0.7", "that the kernel would send from"
 
 

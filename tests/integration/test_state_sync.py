@@ -171,7 +171,9 @@ def test_nothing_outlives_the_guardian_and_a_keeper_that_is_killed_is_replaced(n
     masters(a.start())
     first = await_said(a, lambda said: said.pid is not None, "a conntrackd")
     assert first.pid is not None
-    (keeper,) = [pid for pid in net.lab.spaces.pids("a") if argv(pid)[-1:] == ["statesync"]]
+    keeper = parent(first.pid)
+    assert argv(keeper)[-1] == "statesync"
+    assert parent(keeper) == a.pid
     assert scheduling(keeper) == scheduling(first.pid) == os.SCHED_OTHER
     assert capabilities(first.pid) == 1 << 12, "CAP_NET_ADMIN, and no other"
     os.kill(keeper, signal.SIGKILL)
@@ -200,6 +202,14 @@ def scheduling(pid: int) -> int:
     return os.sched_getscheduler(pid)
 
 
+def parent(pid: int) -> int:
+    return int(status(pid, "PPid"))
+
+
 def capabilities(pid: int) -> int:
+    return int(status(pid, "CapEff"), 16)
+
+
+def status(pid: int, name: str) -> str:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
+    return next(line.split()[1] for line in lines if line.startswith(f"{name}:"))

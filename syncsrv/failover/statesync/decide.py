@@ -28,6 +28,10 @@ HEARD_S = 3.5
 """Silence of a peer that counts: conntrackd says once a second that it lives."""
 
 CALM_S = 2.0
+CALM_MASTER_S = 1.0
+"""For a node that serves already: nobody that is better does, so there is little that it could lack. Two nodes that
+start together then begin with the better one, which has its table before the other one has."""
+
 BULK_LEAST = 1000.0
 """Entries a second: slower is traffic, and no bulk update."""
 
@@ -149,9 +153,10 @@ def step(was: Machine, seen: Seen, now: float) -> tuple[Machine, Sequence[Order]
         elif it.serving != was.serving and (it.serving or was.serving):
             orders.append(Order.TAKE if it.serving else Order.GIVE)
             it = replace(it, refresh_at=now + _refresh_s(seen.entries))
-        elif was.peer(now) == "silent" and it.peer(now) == "heard" and not it.serving:
-            orders.append(Order.ASK)  # the request of before was heard by nobody
-            it = _asked(it, now) if it.table == "awaited" else it
+            it = it if it.serving or it.table == "received" else _asked(it, now)
+        elif was.peer(now) != "heard" and it.peer(now) == "heard" and not (it.serving and it.table == "received"):
+            orders.append(Order.ASK)  # nobody may have heard the request of before
+            it = it if it.table == "received" else _asked(it, now)
         if it.serving and now >= it.refresh_at:
             if Order.REFRESH not in orders and it.peer(now) == "heard":
                 orders.append(Order.REFRESH)
@@ -164,7 +169,7 @@ def step(was: Machine, seen: Seen, now: float) -> tuple[Machine, Sequence[Order]
 
 def _began(it: Machine, orders: list[Order], now: float) -> Machine:
     """It runs, and knows nothing: a MASTER's kernel has the truth, any other node asks for it."""
-    if it.serving:
+    if it.serving and it.table != "awaited":
         orders.append(Order.REFRESH)
         return replace(it, refresh_at=now + REFRESH_LEAST_S)
     orders.append(Order.ASK)
@@ -200,7 +205,7 @@ def _arrived(it: Machine, now: float) -> Machine:
     """The peer was heard after it was asked, and no bulk update has come for a while."""
     if it.table == "received" or it.asked_at is None or it.heard <= it.asked_heard:
         return it
-    if now - max(it.asked_at, it.calm_at) < CALM_S:
+    if now - max(it.asked_at, it.calm_at) < (CALM_MASTER_S if it.serving else CALM_S):
         return it
     return replace(it, table="received", asked_at=None)
 

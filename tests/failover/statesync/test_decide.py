@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncsrv.failover.statesync import decide
-from syncsrv.failover.statesync.decide import CALM_S, HEARD_S, REFRESH_LEAST_S, REFRESH_MOST_S, Machine, Order, Seen
+from syncsrv.failover.statesync.decide import (
+    CALM_MASTER_S,
+    CALM_S,
+    HEARD_S,
+    REFRESH_LEAST_S,
+    REFRESH_MOST_S,
+    Machine,
+    Order,
+    Seen,
+)
 from syncsrv.failover.statesync.stats import Stats
 
 TIMEOUT_S = 60.0
@@ -110,6 +119,16 @@ def test_a_peer_that_comes_later_is_asked_again_and_its_table_counts() -> None:
     scene.settle()
 
 
+def test_a_peer_that_starts_a_moment_later_is_asked_too() -> None:
+    scene = Scene()
+    scene.peer = False
+    assert scene.go(1) == [Order.ASK]
+    scene.peer = True
+    assert scene.go(1) == [Order.ASK]
+    assert scene.table == "awaited"
+    scene.settle()
+
+
 def test_the_order_of_a_takeover_and_of_its_end() -> None:
     scene = Scene()
     scene.settle()
@@ -132,9 +151,33 @@ def test_a_master_whose_keeper_starts_has_the_table_and_sends_it() -> None:
 def test_a_node_that_became_master_before_its_keeper_looked_still_waits_for_the_table() -> None:
     scene = Scene()
     scene.serving, scene.peer = True, False
-    scene.go(1)
+    assert scene.go(HEARD_S + 1) == [Order.ASK]
     assert scene.table == "awaited"
     assert scene.arrived is None
+    scene.peer = True
+    assert scene.step() == [Order.ASK]
+    scene.go(CALM_MASTER_S + 2 * STEP_S)
+    assert scene.arrived is True
+
+
+def test_a_node_that_loses_its_vips_while_it_waits_asks_and_waits_on() -> None:
+    scene = Scene()
+    scene.serving, scene.peer = True, False
+    scene.go(1)
+    scene.serving, scene.peer = False, True
+    assert scene.step() == [Order.GIVE]
+    scene.settle()
+
+
+def test_of_two_that_start_together_the_better_one_has_its_table_first() -> None:
+    better, other = Scene(), Scene()
+    better.serving, better.peer = True, False
+    better.go(HEARD_S + 1)
+    better.peer = True
+    while other.arrived is not True:
+        better.step()
+        other.step()
+    assert better.arrived is True
 
 
 def test_an_agent_that_says_later_that_it_is_master_gets_the_orders_of_a_takeover() -> None:

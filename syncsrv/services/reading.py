@@ -134,7 +134,7 @@ class Reader:
             if status.state is not ServiceState.RUNNING:
                 memory.watches.pop(name, None)
                 memory.steady.pop(name, None)
-                return replace(status, health=_UNASKED[status.state])
+                return replace(status, health=HealthWord.FAILING if _has_failed(status) else _UNASKED[status.state])
             if health is None:
                 return self._judged_steady(status)
             if probed is None:
@@ -166,7 +166,6 @@ _UNASKED = {
     ServiceState.STOPPED: HealthWord.NONE,
     ServiceState.MASKED: HealthWord.NONE,
     ServiceState.MISSING: HealthWord.NONE,
-    ServiceState.FAILED: HealthWord.FAILING,
     ServiceState.STARTING: HealthWord.UNKNOWN,
     ServiceState.UNKNOWN: HealthWord.UNKNOWN,
 }

@@ -127,10 +127,8 @@ def reload_failed(block: Block) -> bool:
 def _why_stopped(block: Block) -> str:
     if is_oneshot(block):
         return "it is a oneshot: it runs to its end and is stopped then (RemainAfterExit=yes would keep it running)"
-    notes = ["it is disabled"] if block.get("UnitFileState") == "disabled" else []
-    if block.get("TriggeredBy"):
-        notes.append(f"{block['TriggeredBy'].replace(' ', ', ')} may start it")
-    return "; ".join(notes)
+    triggers = block.get("TriggeredBy", "").split()
+    return f"{', '.join(triggers)} may start it" if triggers else ""
 
 
 def how_it_ended(block: Block) -> str:

@@ -63,7 +63,7 @@ def recorded(tmp_path: Path) -> dict[str, ServiceStatus]:
             ServiceState.FAILED,
             "systemd could not load broken.service: Unit broken.service has a bad unit file setting.",
         ),
-        ("disabled", ServiceState.STOPPED, "it is disabled"),
+        ("disabled", ServiceState.STOPPED, ""),
         ("noreload", ServiceState.RUNNING, ""),
     ],
 )

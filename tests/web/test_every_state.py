@@ -105,6 +105,30 @@ def test_three_nodes_virtual_addresses_jobs_and_notices(draw: Draw, path: str) -
         assert "&lt;says&gt;" in html
 
 
+def test_all_that_is_known_of_a_service_stands_in_its_row_and_the_log_of_a_failed_one_is_open(draw: Draw) -> None:
+    services = (
+        service("nginx", since=NOW, pid=812, memory=96 * 1024**2, memory_of="service", restarts=0, enabled="enabled"),
+        service("unbound", pid=40, memory=3_600_000, memory_of="process", restarts=2, enabled="disabled"),
+        service("kea", "failed", health="failing", reason="it ended with status 1", log="bad word <here>\nit ended"),
+    )
+    lost = peer("unreachable", services=services)
+    html = draw("/services", master({"fw2": lost}, services=services), "viewer")
+    ours, theirs = (re.findall(rf'<td data-l="{node}"[^>]*>\n(.*?)</td>', html, re.DOTALL) for node in ("fw1", "fw2"))
+    bare = [re.sub("<[^>]*>", "", one).split("\n") for one in ours]
+    assert bare[0][-2].endswith(" · pid 812 · 96 MiB · enabled · log of nginx on fw1")
+    known = "pid 40 · 3.4 MiB in its main process · started again 2 times by itself · disabled · log of unbound on fw1"
+    assert bare[1][-2] == known
+    assert 'href="/services?log=nginx%3Afw1#log"' in ours[0]
+    assert len(theirs) == 3
+    assert "?log=" not in "".join(theirs), "it cannot be asked"
+    assert html.count("<pre>bad word &lt;here&gt;\nit ended</pre>") == 2
+    assert html.count('<details class="out" open>') == 2
+    assert re.findall(r'data-live="logs-fw1-(\w+)"( hidden)?', html) == [
+        *(("nginx", " hidden"), ("unbound", " hidden"), ("kea", ""))
+    ]
+    assert "log=kea" not in html, "it stands there already"
+
+
 @pytest.mark.parametrize("path", ["/", "/vips"])
 @pytest.mark.parametrize("name", [*STANDINGS, "configured, and nothing told"])
 def test_every_standing_of_failover(draw: Draw, path: str, name: str) -> None:

@@ -109,6 +109,50 @@ def test_what_cannot_be_asked_is_refused_with_words(
     assert site.node.core.jobs.recent() == []
 
 
+def test_a_log_is_read_when_it_is_asked_for_and_not_at_a_poll(site: Site, oscar: Browser) -> None:
+    assert site.pair is not None
+    for node in site.pair.nodes.values():
+        logs = node.core.live.config.node.state_dir / "services"
+        logs.mkdir(exist_ok=True)
+        (logs / "app.log").write_text(f"first\nlast <words> on {node.core.node}\n")
+    assert 'id="log"' not in oscar.text("/services")
+    for name in ("fw1", "fw2"):
+        page = oscar.text(f"/services?log=app:{name}")
+        assert f"<pre>first\nlast &lt;words&gt; on {name}</pre>" in page
+        assert f"The end of the log of app on {name}" in page
+        assert 'id="log"' not in oscar.get(f"/services?log=app:{name}", headers={"X-Poll": "1"}).text
+    for odd in ("", "x", "app:fw9", "none:fw1", ":", "app:", ":fw1"):
+        assert 'id="log"' not in oscar.text(f"/services?log={odd}")
+    site.pair.fw2.server.close()
+    site.pair.away.add("fw2")
+    page = oscar.text("/services?log=app:fw2")
+    assert re.search(r'id="log">.*<pre>[Cc]annot [^<]*fw2', page)
+
+
+def test_no_button_moves_configuration(site: Site, oscar: Browser) -> None:
+    assert site.pair is not None
+    site.node.put("/etc/app/app.conf", "newer here")
+    site.node.core.record(via="watch")
+
+    def configuration() -> list[object]:
+        assert site.pair is not None
+        return [
+            (
+                node.core.recorder.head(),
+                sorted(node.core.store.refs("refs/tags/")),
+                {str(path): path.read_bytes() for path in node.root.rglob("*") if path.is_file()},
+            )
+            for node in site.pair.nodes.values()
+        ]
+
+    before = configuration()
+    for node in ("fw1", "fw2"):
+        for action in ("start", "reload", "restart", "restart-all", "stop"):
+            act(site, oscar, action, name="" if action == "restart-all" else "app", node=node)
+    assert configuration() == before
+    assert not (site.pair.fw2.root / "etc/app/app.conf").exists()
+
+
 def test_a_viewer_sees_the_buttons_dashed_and_is_refused(site: Site) -> None:
     read(site)
     vera = site.browser("vera")

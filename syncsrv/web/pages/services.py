@@ -10,8 +10,8 @@ from werkzeug.wrappers import Response
 
 from syncsrv.clock import rfc3339
 from syncsrv.control.shapes import JobReply, JobRequest, JobStarted, Status
-from syncsrv.control.shapes_services import ServicesRequest
-from syncsrv.errors import UsageError
+from syncsrv.control.shapes_services import ServicesReply, ServicesRequest
+from syncsrv.errors import SyncsrvError, UsageError
 from syncsrv.web import access
 from syncsrv.web.access import needs
 from syncsrv.web.views import services as views
@@ -38,10 +38,20 @@ class Question:
         return f"{self.action.capitalize()} {self.name} on {self.node}"
 
 
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The end of a service's log, read when the page was made; ``why`` where it was not."""
+
+    name: str
+    node: str
+    text: str
+    why: str = ""
+
+
 @blueprint.get("/services")
 @needs("viewer")
 def services() -> str:
-    """Both nodes side by side; ``?ask=ACTION:SERVICE:NODE`` unfolds the question."""
+    """Both nodes side by side; ``?ask=ACTION:SERVICE:NODE`` unfolds the question, ``?log=SERVICE:NODE`` the log."""
     status = access.status()
     return render_template(
         "services.html",
@@ -49,6 +59,7 @@ def services() -> str:
         heading=views.heading(status),
         boards=views.boards(status, views.outcomes(_jobs(status)), rfc3339(access.clock().utc())),
         asked=_question(status, request.args.get("ask", "")),
+        log=None if access.polls() else _log(status, request.args.get("log", "")),
         will=views.WILL,
         running=[job for job in status.jobs if job.state == "running"],
     )
@@ -75,13 +86,29 @@ def _jobs(status: Status) -> list[tuple[str, JobReply]]:
     return found
 
 
+def _log(status: Status, text: str) -> Log | None:
+    """The log that was asked for; a poll never reads one, for the page keeps what it has."""
+    name, _, node = text.rpartition(":")
+    if not _has(status, name, node):
+        return None
+    try:
+        reply: ServicesReply = access.ask("services", ServicesRequest(node, "log", (name,)))
+    except SyncsrvError as error:
+        return Log(name, node, "", error.message)
+    return Log(name, node, next((one.log for one in reply.services if one.name == name), ""))
+
+
+def _has(status: Status, name: str, node: str) -> bool:
+    known = status.services if node == status.node else getattr(status.peers.get(node), "services", ())
+    return any(one.name == name for one in known)
+
+
 def _question(status: Status, text: str) -> Question | None:
     """A question that makes sense now, else none."""
     action, _, rest = text.partition(":")
     name, _, node = rest.rpartition(":")
-    known = status.services if node == status.node else getattr(status.peers.get(node), "services", ())
     if action not in views.WILL or node not in {status.node, *status.peers}:
         return None
     if action == "restart-all":
         return Question(action, "", node)
-    return Question(action, name, node) if any(one.name == name for one in known) else None
+    return Question(action, name, node) if _has(status, name, node) else None

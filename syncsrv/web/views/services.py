@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from syncsrv.control.shapes import JobReply, Status
 from syncsrv.control.shapes_services import ServiceInfo
+from syncsrv.plan.words import counted, sized
 from syncsrv.web.views import well
 
 ACTIONS: Mapping[str, tuple[str, ...]] = {
@@ -50,9 +51,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A service on one node; ``actions`` is empty where nothing can be asked, ``why`` says why."""
+    """A service on one node; ``actions`` is empty where nothing can be asked, ``why`` says why.
+
+    ``facts``: its process, memory, restarts, and whether it starts at boot, as far as they are known.
+    """
 
     service: ServiceInfo
+    facts: tuple[str, ...]
     actions: tuple[str, ...]
     why: str
     last: Outcome | None
@@ -76,6 +81,11 @@ class Board:
 
     hosts: tuple[Host, ...]
     names: tuple[str, ...]
+
+    def logs_of(self, name: str) -> list[tuple[str, str]]:
+        """The ends of the logs of a service that came along since it failed: on which node, and what it said."""
+        found = [(host.name, host.readings[name].service.log) for host in self.hosts if name in host.readings]
+        return [(host, log) for host, log in found if log]
 
 
 def boards(status: Status, outcomes: Mapping[tuple[str, str], Outcome], now: str) -> tuple[Board, ...]:
@@ -110,6 +120,17 @@ def outcomes(jobs: Sequence[tuple[str, JobReply]]) -> Mapping[tuple[str, str], O
     return found
 
 
+def facts(one: ServiceInfo) -> tuple[str, ...]:
+    """What is known of a service beside its state, a few words each."""
+    known = [f"pid {one.pid}" if one.pid else ""]
+    if one.memory is not None:
+        known.append(sized(one.memory) + (" in its main process" if one.memory_of == "process" else ""))
+    if one.restarts and one.state == "running":  # of one that failed its reason says it
+        known.append(f"started again {counted(one.restarts, 'time')} by itself")
+    known.append(one.enabled or "")
+    return tuple(fact for fact in known if fact)
+
+
 def _board(hosts: tuple[Host, ...]) -> Board:
     names: dict[str, None] = {}
     for host in hosts:
@@ -130,7 +151,7 @@ def _host(
     for one in services:
         actions = () if lost else ACTIONS.get(one.state, ())
         why = f"{name} does not answer" if lost else "" if actions else one.reason or f"it is {one.state}"
-        readings[one.name] = Reading(one, actions, why, results.get((name, one.name)))
+        readings[one.name] = Reading(one, facts(one), actions, why, results.get((name, one.name)))
     return Host(name, role, here, lost, seen_at, readings)
 
 

@@ -18,6 +18,7 @@ if anything fails. The data goes one way, and so does the code; the folders stan
     checks     what this node would have, staged, and the areas' own checks run on it where nothing they do lasts
     apply      the one engine: record, plan, guards, checks, journal, write, read back, services, put back
     core       the core process: joins all of these; jobs, people, peers; its half of SSH: core/ssh, of carp: core/carp
+    install    what makes a node a part of its machine: systemd units, users
     web        the page's process: what core knows, as pages and as an API; flask, cheroot
     cli        the command line; its commands that only ask core import nothing heavy
     demo       two nodes on one machine, driven by the real command line

@@ -41,6 +41,7 @@ COMMANDS = {
     "door": "Run the process that speaks SSH (started by serve).",
     "web": "Run the process that serves the page (started by serve).",
     "carp": "Run the process that holds virtual addresses (started by serve).",
+    "install": "Have systemd run this node, now and at each boot.",
     "version": "Print the version.",
 }
 """Name: the help's first line, which is that of the command's own."""
@@ -102,7 +103,7 @@ _EXIT = """Exit status: 0 done; 1 failed, with the reason; 2 usage or configurat
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT)
 @click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # door and web may not, and need not
     default=Path("/etc/syncsrv"),
     envvar="SYNCSRV_CONFIG",
     show_default=True,

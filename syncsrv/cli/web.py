@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import click
 
 from syncsrv.cli.output import Settings, pass_settings
+from syncsrv.cli.systemd import notifier_of, run_dir_option
 from syncsrv.errors import UsageError
 
 
 @click.command()
 @click.option("--fingerprint", is_flag=True, help="Print the SHA-256 of the page's certificate, and end.")
+@run_dir_option
 @pass_settings
-def command(settings: Settings, fingerprint: bool) -> int:
+def command(settings: Settings, run_dir: Path | None, fingerprint: bool) -> int:
     """Run the process that serves the page (started by serve).
 
     It has no right and no file, and no key but that of its TLS. Without serve it ends when core does, and when the
@@ -26,12 +29,11 @@ def command(settings: Settings, fingerprint: bool) -> int:
         found = _fingerprint(settings)
         settings.show({"fingerprint": found}, lambda: found)
         return 0
-    from syncsrv.cli.systemd import notifier_of
     from syncsrv.config.rundir import run_dir_of
     from syncsrv.version import __version__
     from syncsrv.web.main import main
 
-    socket = run_dir_of(settings.config) / "web.sock"
+    socket = (run_dir or run_dir_of(settings.config)) / "web.sock"
     return main(["--socket", str(socket), "--version-text", __version__, "web"], notifier_of(os.environ))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from syncsrv.config.model import Role
 from syncsrv.control.codec import encode
 from syncsrv.control.shapes import Facts, Pending, Status
+from syncsrv.control.shapes_statesync import StateSyncInfo
 from syncsrv.core.peers import MISSES, Heard
 from syncsrv.core.status import Known, build
 from syncsrv.plan.verdict import Situation
@@ -44,6 +46,18 @@ def test_a_peer_that_went_silent_is_unreachable_with_its_age_and_what_was_last_k
     assert (peer.state, peer.reachable, peer.age_s) == ("unreachable", False, 17.2)
     assert peer.seen_at == "2026-11-23T02:13:04Z"
     assert peer.applied_tag == "sync/000003"
+
+
+def test_what_a_silent_peer_said_of_its_connections_is_not_what_it_has_now() -> None:
+    table = StateSyncInfo("conntrackd", "ready", "", "", "multicast", 3780, (), entries=500, age_s=0.5)
+    told = replace(applied("fw2"), state_sync=table)
+    near = build(MASTER, {"fw2": heard(told)}, 102.0).peers["fw2"].state_sync
+    away = build(MASTER, {"fw2": heard(told, misses=MISSES)}, 117.25).peers["fw2"].state_sync
+    assert isinstance(near, StateSyncInfo)
+    assert isinstance(away, StateSyncInfo)
+    assert (near.word, near.age_s, near.entries) == ("ready", 2.5, 500)
+    assert (away.word, away.age_s, away.entries) == ("unknown", 17.7, 500)
+    assert json.loads(encode(Status, build(MASTER, {}, 100.0)))["state_sync"] == {"engine": "none"}
 
 
 def test_a_master_says_what_its_backup_has_not() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from syncsrv.control.shapes import JobInfo, Status
 from syncsrv.control.shapes_failover import Demotion, FailoverInfo, VipInfo
 from syncsrv.control.shapes_page import Session
+from syncsrv.control.shapes_statesync import StateSync
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class NodeVips:
         vips: each; UNKNOWN where its carp process does not answer.
         demotion: how far it has lowered its own rank, and why.
         failover: its carp process, and what an operator has told it.
+        state_sync: its table of connections, and how that reaches the other node.
     """
 
     reachable: bool
@@ -54,6 +56,7 @@ class NodeVips:
     vips: tuple[VipInfo, ...]
     demotion: Demotion
     failover: FailoverInfo
+    state_sync: StateSync
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +96,10 @@ def jobs(status: Status) -> JobsReply:
 def vips(status: Status) -> VipsReply:
     """This node's virtual addresses and each peer's."""
     peers = {
-        name: NodeVips(one.reachable, one.age_s, one.vips, one.demotion, one.failover)
+        name: NodeVips(one.reachable, one.age_s, one.vips, one.demotion, one.failover, one.state_sync)
         for name, one in status.peers.items()
     }
-    own = NodeVips(True, 0.0, status.vips, status.demotion, status.failover)
+    own = NodeVips(True, 0.0, status.vips, status.demotion, status.failover, status.state_sync)
     return VipsReply({status.node: own, **peers})
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from syncsrv.control.shapes_failover import Demotion, FailoverInfo, VipInfo
+from syncsrv.control.shapes_statesync import NoStateSync
 from syncsrv.web.api.replies import NodeVips, drift, vips
 from syncsrv.web.api.table import OPERATIONS
 from tests.web.views.standings import master, peer
@@ -23,7 +24,7 @@ def test_the_address_of_a_page_stands_in_the_api(page: str) -> None:
 def test_a_node_that_was_never_heard_has_no_age_and_is_not_reachable() -> None:
     silent = replace(peer(), reachable=False, age_s=None, vips=(VIP,))
     found = vips(replace(master(), peers={"fw2": silent}))
-    assert found.nodes["fw2"] == NodeVips(False, None, (VIP,), Demotion(), FailoverInfo())
+    assert found.nodes["fw2"] == NodeVips(False, None, (VIP,), Demotion(), FailoverInfo(), NoStateSync())
     assert found.nodes["fw1"].age_s == 0.0
 
 

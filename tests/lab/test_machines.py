@@ -77,24 +77,44 @@ def test_a_failed_unit_is_an_error_of_the_boot(machines: Pair) -> None:
     machine.boot()
 
 
-ONLY_VERSION_2 = """
+BOOT = """
 from tests.support import netns
 from tests.support.machines import Machine
 from tests.support.testroot import ensure
-with Machine("modern", ensure(), netns.Lab()) as machine:
+with Machine("elsewhere", ensure(), netns.Lab()) as machine:
     machine.boot()
+    machine.run("systemd-run", "--wait", "-p", "PrivateTmp=yes", "-p", "TemporaryFileSystem=/srv", "true")
     print(machine.run("stat", "-f", "-c", "%T", "/sys/fs/cgroup").stdout, end="")
     machine.poweroff()
 """
 
 
+def boot_after(mounts: str, *words: str) -> str:
+    """What BOOT says where a shell has prepared its surroundings: its ``$1`` and so on, then what is to be run."""
+    enter = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "sh", "-euc"]
+    argv = [*enter, mounts, "sh", *words, sys.executable, "-c", BOOT]
+    done = subprocess.run(argv, cwd=TOP, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
 @pytest.mark.usefixtures("bootable", "testroot")
 def test_it_boots_where_cgroups_are_of_version_2_alone() -> None:
-    enter = ["unshare", "--mount", "--propagation", "private", "sh", "-euc"]
-    mount = 'mount --rbind "$0" /sys/fs/cgroup; exec "$@"'
-    argv = [*enter, mount, str(keeper.hierarchies()[-1]), sys.executable, "-c", ONLY_VERSION_2]
-    done = subprocess.run(argv, cwd=TOP, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("cgroup2fs\n", "")
+    mounts = 'mount -t proc proc /proc; mount --rbind "$1" /sys/fs/cgroup; shift; exec "$@"'
+    assert boot_after(mounts, str(keeper.hierarchies()[-1])) == "cgroup2fs\n"
+
+
+@pytest.mark.usefixtures("bootable", "testroot")
+def test_it_boots_where_the_tests_run_in_a_chroot(tmp_path: Path) -> None:
+    mounts = """
+        top=$PWD
+        mount --rbind / "$1"
+        mount -t proc proc "$1/proc"
+        cd "$1"
+        shift
+        exec chroot . sh -euc 'cd "$0"; exec "$@"' "$top" "$@"
+    """
+    assert boot_after(mounts, str(tmp_path)) in {"cgroup2fs\n", "tmpfs\n"}
 
 
 LAB = """

@@ -36,6 +36,8 @@ CAPABILITIES = "CAP_IPC_LOCK,CAP_NET_ADMIN"
 DEADLINE_S = 10.0
 
 START = """
+inside=$1
+shift
 for cgroup do
     shift
     [ "$cgroup" != -- ] || break
@@ -43,11 +45,21 @@ for cgroup do
 done
 cd "$1"
 shift
-exec unshare --mount --propagation private -- sh -euc 'pivot_root . .; umount -l .; exec "$@"' sh "$@"
+exec unshare --mount --propagation private -- sh -euc '
+    exec 3<.
+    exec nsenter --mount=/proc/self/ns/mnt -- sh -euc "$0" sh "$@"' "$inside" "$@"
+"""
+INSIDE = """
+cd /proc/self/fd/3
+exec 3<&-
+pivot_root . .
+umount -l .
+exec "$@"
 """
 """Join the cgroups, go into the root, and become the program there.
 
-By pivot_root, not chroot: what nspawn moves to its root must be the root of the machine's mount namespace.
+What nspawn moves to its root must be the root of the machine's mount namespace: hence pivot_root instead of chroot, and
+hence nsenter, which leads out of the chroot that the tests themselves may run in.
 """
 
 
@@ -133,7 +145,7 @@ class Keeper:
         argv += ["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe"]
         # the network is the machine's own: sysctls below net too
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}
-        started = ["sh", "-euc", START, "sh", *map(str, self._cgroups), "--", str(self._host), *argv]
+        started = ["sh", "-euc", START, "sh", INSIDE, *map(str, self._cgroups), "--", str(self._host), *argv]
         console = (self._host.parent / "console").open("ab")
         with console:
             self._nspawn = subprocess.Popen(

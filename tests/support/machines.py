@@ -80,7 +80,7 @@ class Machine:
     """One machine, switched off at first.
 
     Args:
-        name: its host name; also that of its network namespace.
+        name: its host name; also that of its network namespace. With the name of a device, of at most 14 letters.
         root: what its disk lies over.
         spaces: the lab in which its cables end.
         cables: by device; the bridge's port is NAME-DEVICE.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,20 +110,6 @@ net.netfilter.nf_conntrack_tcp_be_liberal = 0
 """
 """The connection table is believed to the letter: without entries from the other node, nothing lives on."""
 
-UNIT = """\
-[Unit]
-Description=syncsrv
-
-[Service]
-ExecStart=/usr/local/bin/syncsrv serve
-LimitMEMLOCK=infinity
-KillMode=mixed
-
-[Install]
-WantedBy=multi-user.target
-"""
-
-
 class Firewall(Machine):
     """A machine with syncsrv."""
 
@@ -149,8 +136,8 @@ class Firewall(Machine):
 
     def start(self) -> None:
         """Start what runs here, now and at each boot."""
-        self.put("/etc/systemd/system/syncsrv.service", UNIT)
-        self.run("systemctl", "enable", "--now", "nftables", "nginx", "unbound", "syncsrv")
+        self.run("systemctl", "enable", "--now", "nftables", "nginx", "unbound")
+        self.do("install")
 
     def append(self, path: str, text: str) -> None:
         """Add lines to one of its files."""
@@ -297,7 +284,7 @@ def running(root: TestRoot, layers: Sequence[Path], cluster: str = CLUSTER) -> I
     """Everything configured and started: fw1 serves, fw2 hears it; nothing has been synchronized."""
     with unconfigured(root, layers) as edge:
         configure(edge, cluster)
-        for node in edge.nodes:
-            node.start()
+        with ThreadPoolExecutor() as both:  # a node that is alone first would wait for the other one
+            list(both.map(Firewall.start, edge.nodes))
         edge.settle()
         yield edge

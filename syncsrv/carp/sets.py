@@ -281,7 +281,8 @@ def retreated(sets: Sets, contested: Mapping[str, str], at: Moment) -> Sets:
     and is on the segment.
 
     What goes on the wire is one that this node still declares, as other peers have acknowledged that, and among these
-    one that the peer uses itself; where nothing is left that is declared, what the peer uses.
+    one that the peer uses itself; where nothing is left that is declared, what the peer uses. What is on the wire stays
+    where the peer declares it too: it does not drop that.
 
     Args:
         sets: of this node.
@@ -292,7 +293,7 @@ def retreated(sets: Sets, contested: Mapping[str, str], at: Moment) -> Sets:
     for key, peer in contested.items():
         one = own.get(key)
         theirs = sets.peers.get(peer, Word("", {})).declared.get(key, ())
-        if one is None or one.pending or not (one.retired or theirs):
+        if one is None or one.pending or one.wire in theirs or not (one.retired or theirs):
             continue
         before = tuple(old.vips for old in one.retired)
         back = next((old for old in before if old in theirs), (*before, *theirs)[0])

@@ -93,6 +93,8 @@ def test_a_change_that_is_taken_back_changes_nothing_on_the_wire() -> None:
     assert back.own[LAN].since is None
     assert pure.committed(back, at()) is back
     assert pure.accepted(back, LAN) == (S1,)  # a peer was told that it may come
+    spoken = pure.received(back, "fw2", *said(fresh(salt=b"fw2")), at())
+    assert pure.retreated(spoken, {LAN: "fw2"}, at()) is spoken, "fw2 uses what is on the wire, and knows no other"
 
 
 def test_the_order_of_addresses_and_how_they_are_written_make_no_other_set() -> None:
@@ -181,7 +183,8 @@ class Change(RuleBasedStateMachine):
     """Three nodes whose configuration changes in any order; declarations and answers come late, twice, or never.
 
     ``excused``: (sender, receiver) where the sender did not wait, as the receiver was away or somebody ordered it, or
-    one of them has lost its file; until the receiver has the sender's declaration.
+    as it is new and was told nothing yet, or one of them has lost its file; until the receiver has the sender's
+    declaration.
     """
 
     def __init__(self) -> None:
@@ -202,7 +205,11 @@ class Change(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES), wanted=st.sampled_from([None, *UNIVERSE]))
     def configure(self, name: str, wanted: VipSet | None) -> None:
         asked: Mapping[str, VipSet] = {} if wanted is None else {LAN: wanted}
-        self.sets[name] = pure.configured(self.sets[name], asked, self.at(name))
+        before = self.sets[name]
+        self.sets[name] = pure.configured(before, asked, self.at(name))
+        if LAN in asked and LAN not in before.own:  # it can join those only whose set it was told
+            told = {other for other, word in before.peers.items() if word.declared.get(LAN)}
+            self.excused |= {(name, other) for other in NAMES if other not in (name, *told)}
 
     @rule(name=st.sampled_from(NAMES), to=st.sampled_from(NAMES))
     def declare(self, name: str, to: str) -> None:

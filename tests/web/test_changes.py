@@ -285,12 +285,92 @@ def test_trying_changes_nothing_and_needs_no_reason(equal: Site) -> None:
     assert equal.pair.fw2.text("/etc/app/app.conf") == "one"
 
 
-def test_synchronize_and_restart_all_restarts(equal: Site) -> None:
-    put(equal, "/etc/app/app.conf", "two\n")
-    browser = equal.browser("oscar")
-    job = ended(equal, press(browser, browser.text("/changes"), "restart-all"))
-    assert job.nodes["fw2"].result == "done"
-    assert any("restart" in step.name for _, step in job.steps)
+SEVERAL = """\
+#!/bin/sh
+cd "$(dirname "$0")/$NODE" || exit 9
+case $1 in
+  status) test -e up-$SERVICE || exit 3;;
+  start) echo "start-$SERVICE $(cat root/etc/app/app.conf)" >>told; test ! -e broken-$SERVICE && touch up-$SERVICE;;
+  stop) echo stop-$SERVICE >>told; rm -f up-$SERVICE;;
+esac
+"""
+
+
+@pytest.fixture
+def several(equal: Site, tmp_path: Path) -> Site:
+    """Four services on both nodes: two run and one waits for the other, one is stopped, one follows the MASTER."""
+    assert equal.pair is not None
+    own = tmp_path / "several"
+    own.write_text(SEVERAL)
+    own.chmod(0o755)
+    shape = f"{{manager: command, start: [{own}, start], stop: [{own}, stop], status: [{own}, status], "
+    shape += f"health: {{exec: [{own}, status], within: 1}}"
+    old = (equal.node.etc / "cluster.yaml").read_text()
+    text = old.partition("services:\n")[0].replace("services: [app]", "services: [dns]") + "services:\n"
+    text += f"  web: {shape}, after: [dns]}}\n  dns: {shape}}}\n  idle: {shape}}}\n"
+    text += f"  vpn: {shape}, run_on: carp-master}}\n"
+    for node in equal.pair.nodes.values():
+        (node.etc / "cluster.yaml").write_text(text)
+        node.core.record(via="watch")
+        for name in ("web", "dns"):
+            (node.home / f"up-{name}").touch()
+    assert equal.pair.sync().result == "unchanged"
+    hear(equal)
+    for node in equal.pair.nodes.values():
+        (node.home / "told").unlink(missing_ok=True)
+        node.core.read_services()
+    return equal
+
+
+def of_services(site: Site, browser: Browser) -> dict[str, str]:
+    """What the services page says came of the last action on each service of fw2."""
+    assert site.pair is not None
+    site.pair.fw2.core.read_services()
+    site.node.hear()
+    page = browser.text("/services")
+    found = {}
+    for name in ("dns", "web", "idle", "vpn"):
+        row = page[page.index(f'data-live="svc-fw1-{name}"') :]
+        row = row[: row.index("</tr>")]
+        cell = row[row.index('<td data-l="fw2"') :]
+        found[name] = text_of("<main " + cell)
+    return found
+
+
+def test_synchronize_and_restart_all_updates_the_backup_restarts_in_order_and_keeps_each_result(several: Site) -> None:
+    assert several.pair is not None
+    put(several, "/etc/app/app.conf", "two")
+    hear(several)
+    browser = several.browser("oscar")
+    job = ended(several, press(browser, browser.text("/changes"), "restart-all"))
+    assert job.nodes["fw2"].result == "done", job
+    assert several.pair.fw2.text("/etc/app/app.conf") == "two"
+    told = (several.pair.fw2.home / "told").read_text().splitlines()
+    assert told == ["stop-dns", "start-dns two", "stop-web", "start-web two"]
+    assert not (several.node.home / "told").exists(), "on the master nothing is touched"
+    steps = [(step.name, step.result) for node, step in job.steps if node == "fw2" and "restart" in step.name]
+    assert steps == [
+        *(("restart dns", "done"), ("restart idle", "skipped"), ("restart vpn", "skipped"), ("restart web", "done")),
+    ]
+    kept = of_services(several, browser)
+    assert "last: restart done" in kept["dns"]
+    assert "last: restart done" in kept["web"]
+    assert re.search("last: restart skipped .*, stopped, job", kept["idle"])
+    assert re.search("last: restart skipped .*, bound elsewhere: run_on is carp-master", kept["vpn"])
+
+
+def test_it_restarts_all_where_every_file_is_equal_and_goes_on_behind_one_that_fails(several: Site) -> None:
+    assert several.pair is not None
+    (several.pair.fw2.home / "broken-dns").touch()
+    browser = several.browser("oscar")
+    job = ended(several, press(browser, browser.text("/changes"), "restart-all"))
+    assert job.nodes["fw2"].result == "failed"
+    told = (several.pair.fw2.home / "told").read_text().splitlines()
+    assert [line.split()[0] for line in told] == ["stop-dns", "start-dns", "stop-web", "start-web"]
+    kept = of_services(several, browser)
+    assert "last: restart failed" in kept["dns"]
+    assert "cannot restart service dns" in kept["dns"]
+    assert "last: restart done" in kept["web"]
 
 
 @pytest.fixture

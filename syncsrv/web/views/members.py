@@ -238,6 +238,6 @@ def _young(node: Member, key: str, now: datetime) -> bool:
     """Whether it is so short in its state that somebody may be about to take over."""
     since = moment(node.vips[key].since or "")
     vip = node.vips[key]
-    heard = vip.master_advskew or 0
-    wait_s = max(LISTEN_S, master_down_s(vip.advbase, vip.advskew, heard)) + OWN_POLL_S
+    heard_s = interval_s(vip.advbase, vip.master_advskew or 0)
+    wait_s = max(LISTEN_S, master_down_s(vip.advbase, vip.advskew, heard_s)) + OWN_POLL_S
     return node.failover.hold_down_s > 0 or (since is not None and (now - since).total_seconds() < wait_s)

@@ -288,6 +288,19 @@ def test_how_long_a_silence_it_takes() -> None:
     assert fact.evidence.startswith("It heard fw1 0.4 s ago, and takes over after 3.4 s of silence")
 
 
+def test_how_long_a_silence_it_takes_below_a_second() -> None:
+    fast = waiting(vips=vips("BACKUP", node="fw1", advbase=0, advskew=26, advertised=26, master_advskew=25))
+    (fact,) = [fact for fact in outlook(two(serving(), fast)).facts if "next in line" in fact.claim]
+    assert "takes over after 0.3 s of silence" in fact.evidence
+
+
+def test_that_nobody_serves_is_certain_as_soon_after_a_demoted_master_as_after_any() -> None:
+    for skew in (0, 240):
+        lost = {"vips": vips("BACKUP", since="2026-11-23T04:20:52Z", heard_s=20.0, master_advskew=skew), "failover": RUNS}
+        found = groups(members(two(lost, lost), AT), AT)
+        assert [(group.holders, group.certain) for group in found] == [((), True), ((), True)]
+
+
 def test_one_behind_another() -> None:
     fw3 = waiting(vips=vips("BACKUP", node="fw1", advskew=200, advertised=200))
     status = master({"fw2": peer(**waiting()), "fw3": peer(**fw3)}, **serving())

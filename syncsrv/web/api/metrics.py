@@ -105,6 +105,8 @@ def _services(nodes: Mapping[str, _Node]) -> Iterator[Metric]:
     running: _Samples = {}
     healthy: _Samples = {}
     pending: _Samples = {}
+    memory: _Samples = {}
+    restarts: _Samples = {}
     for node, its in nodes.items():
         for one in its.services:
             if one.state != "unknown":
@@ -112,9 +114,15 @@ def _services(nodes: Mapping[str, _Node]) -> Iterator[Metric]:
             if one.health in ("ok", "failing"):
                 healthy[node, one.name] = one.health == "ok"
             pending[node, one.name] = one.restart_pending
+            if one.memory is not None:
+                memory[node, one.name] = one.memory
+            if one.restarts is not None:
+                restarts[node, one.name] = one.restarts
     yield gauge("service_running", "Whether a service runs.", running, labels)
     yield gauge("service_healthy", "What its health check says, where it has one.", healthy, labels)
     yield gauge("service_restart_pending", "Whether it runs with an older configuration.", pending, labels)
+    yield gauge("service_memory_bytes", "Memory of a service, or of its main process.", memory, labels)
+    yield gauge("service_restarts", "Starts by its manager since a person last did.", restarts, labels)
 
 
 def _last_sync(status: Status) -> Iterator[Metric]:

@@ -50,7 +50,10 @@ STATUS = Status(
     untagged=3,
     sync=SYNC,
     peers={"fw2": PEER},
-    services=(NGINX, replace(NGINX, name="db", state="failed", health="failing", restart_pending=False)),
+    services=(
+        replace(NGINX, memory=2048, restarts=0),
+        replace(NGINX, name="db", state="failed", health="failing", restart_pending=False),
+    ),
     vips=(VIP,),
     failover=RUNS,
     jobs=(JobInfo("1", "sync", "running", "", ""), JobInfo("2", "sync", "done", "", "")),
@@ -96,6 +99,10 @@ def test_the_status_as_numbers(as_openmetrics: bool) -> None:
     assert value(found, "service_running", node="fw1", service="db") == 0
     assert value(found, "service_healthy", node="fw1", service="db") == 0
     assert value(found, "service_restart_pending", node="fw1", service="nginx") == 1
+    assert value(found, "service_memory_bytes", node="fw1", service="nginx") == 2048
+    assert value(found, "service_restarts", node="fw1", service="nginx") == 0
+    assert value(found, "service_memory_bytes", node="fw1", service="db") is None
+    assert value(found, "service_restarts", node="fw1", service="db") is None
     assert value(found, "vip_master", node="fw1", vhid="1", interface="lan") == 1
     assert value(found, "demotion", node="fw2") == 240
     assert value(found, "last_sync_result", node="fw1", result="done") == 1

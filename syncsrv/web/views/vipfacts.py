@@ -101,7 +101,9 @@ def _when(node: Member, waiting: Sequence[Group]) -> str:
     """Whom it hears, and after how long a silence it takes over."""
     vips = [node.vips[group.key] for group in waiting]
     heard = {vip.master_node or vip.master for vip in vips}
-    late = max(master_down_s(vip.advbase, vip.advskew, interval_s(vip.advbase, vip.master_advskew or 0)) for vip in vips)
+    late = max(
+        master_down_s(vip.advbase, vip.advskew, interval_s(vip.advbase, vip.master_advskew or 0)) for vip in vips
+    )
     takes = f"after {duration(round(late, 1))} of silence, or at once when the other one leaves in order"
     if len(heard) == 1 and (name := heard.pop()):
         ages = [vip.heard_s for vip in vips if vip.heard_s is not None]

@@ -296,7 +296,10 @@ def test_how_long_a_silence_it_takes_below_a_second() -> None:
 
 def test_that_nobody_serves_is_certain_as_soon_after_a_demoted_master_as_after_any() -> None:
     for skew in (0, 240):
-        lost = {"vips": vips("BACKUP", since="2026-11-23T04:20:52Z", heard_s=20.0, master_advskew=skew), "failover": RUNS}
+        lost = {
+            "vips": vips("BACKUP", since="2026-11-23T04:20:52Z", heard_s=20.0, master_advskew=skew),
+            "failover": RUNS,
+        }
         found = groups(members(two(lost, lost), AT), AT)
         assert [(group.holders, group.certain) for group in found] == [((), True), ((), True)]
 

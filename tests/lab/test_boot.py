@@ -68,6 +68,23 @@ def test_a_sync_makes_them_equal(pair: Edge) -> None:
         assert node.run("systemctl", "--failed", "--no-legend").stdout == ""
 
 
+def test_a_cable_is_pulled_and_put_in_again(pair: Edge) -> None:
+    pair.pull("fw1", "lan")
+    until(pair.fw2.serves, what="fw2 to serve")
+    assert "portal" in pair.spaces.python("client", fetch(VIP))
+    pair.plug("fw1", "lan")
+    pair.settle()
+
+
+def test_a_cable_that_carries_nothing_is_no_pulled_one(pair: Edge) -> None:
+    pair.cut("fw1", "lan")
+    until(lambda: VIP in pair.fw2.addresses(), what="fw2 to have the address of lan")
+    assert "state UP" in pair.fw1.run("ip", "link", "show", "lan").stdout
+    assert "portal" in pair.spaces.python("client", fetch(VIP))
+    pair.mend("fw1", "lan")
+    pair.settle()
+
+
 def test_the_pair_comes_back_from_a_power_cut(pair: Edge, figure: Callable[[str, str], None]) -> None:
     began_at = time.monotonic()
     pair.fw1.kill()

@@ -307,7 +307,7 @@ class Machine:
         with contextlib.suppress(BrokenPipeError):
             self._keeper.stdin.close()
         try:
-            self._keeper.wait(30)
+            self._keeper.wait(BOOT_S)
         finally:
             self._keeper.kill()
             self._keeper.wait()

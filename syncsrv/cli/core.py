@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from syncsrv.cli.output import Settings, pass_settings
+from syncsrv.errors import SyncsrvError, UsageError
 
 if TYPE_CHECKING:
     from syncsrv.core.pulse import Pulse
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 SUPERVISED = "SYNCSRV_SUPERVISED"
 """Set by serve: standard input is a pipe from it, and its end is ours."""
+
+PAUSE_S = 5.0
+"""Before a core that could not start ends, where systemd starts another one a second later: that may go on for long."""
 
 
 @click.command()
@@ -47,8 +51,14 @@ def command(settings: Settings) -> None:
     notifier = Notifier() if os.environ.get(SUPERVISED) else notifier_of(os.environ)
     clock = SystemClock()
     try:
-        app = App(settings.config, clock)
-        app.start()
+        try:
+            app = App(settings.config, clock)
+            app.start()
+        except SyncsrvError as error:
+            if notifier and error.exit_status != UsageError.exit_status:  # after that one systemd starts none
+                notifier.status(f"cannot start: {error.message}")
+                select.select([ours], [], [], PAUSE_S)
+            raise
         core = app.core
         pulse = Pulse(core.live.config.node.run_dir / "core.sock", lambda: core.timetable.fired_at, clock)
         try:

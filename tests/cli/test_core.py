@@ -98,3 +98,17 @@ def test_under_serve_it_leaves_systemd_to_serve(node: Node, short_tmp: Path) -> 
         finally:
             core.kill()
             core.communicate()
+
+
+def test_under_systemd_one_that_cannot_start_says_why_and_does_not_end_in_a_hurry(node: Node, short_tmp: Path) -> None:
+    (node.state / "journal.json").write_text("{")
+    with systemd(short_tmp) as told:
+        core = start(node, "core", **told.environment)
+        try:
+            until(lambda: told.heard("READY=1") == 0 and "cannot start: cannot read the journal" in told.status, 60)
+            assert core.poll() is None
+            core.terminate()
+            assert core.wait(4) == 1
+        finally:
+            core.kill()
+            core.communicate()

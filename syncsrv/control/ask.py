@@ -26,12 +26,15 @@ _LOOK_S = 0.1
 """Between two looks whether core is there."""
 
 
+START = "start it with `systemctl start syncsrv-core`; where that is not installed, with `syncsrv serve`"
+
+
 class CoreAwayError(SyncsrvError):
     """No core listens at the socket; or, without ``path``, web was handed none."""
 
     code = "core-away"
 
-    def __init__(self, path: Path | None, why: str, remedy: str = "start it with `syncsrv serve`") -> None:
+    def __init__(self, path: Path | None, why: str, remedy: str = START) -> None:
         super().__init__(f"cannot ask core{f' at {path}' if path else ''}: {why}", remedy)
         self.path = path
 

@@ -37,7 +37,8 @@ class CarpAwayError(SyncsrvError):
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(
             f"cannot ask the carp process at {path}: {why}",
-            "it runs while `syncsrv serve` does and virtual addresses are configured; its log says why it ended",
+            "it runs while `syncsrv serve` does, or syncsrv-carp.service, and virtual addresses are configured; its "
+            "log says why it ended",
         )
 
 

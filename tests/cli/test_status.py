@@ -76,7 +76,7 @@ def test_a_core_that_is_not_there(toy: Toy) -> None:
     said = toy.cli("status")
     assert (said.status, said.out) == (1, "")
     assert said.err.startswith(f"syncsrv: cannot ask core at {toy.socket}: it is not running")
-    assert "start it with `syncsrv serve`" in said.err
+    assert "start it with `systemctl start syncsrv-core`" in said.err
     error = toy.cli("status", "--json").json["error"]
     assert error.keys() == {"code", "message", "remedy"}
     assert error["code"] == "core-away"

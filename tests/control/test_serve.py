@@ -89,7 +89,7 @@ def test_without_core_the_error_says_what_to_do(tmp_path: Path, left: bool) -> N
     with pytest.raises(CoreAwayError) as caught:
         Client(path).call("echo", deadline_s=1)
     assert str(caught.value).startswith(f"cannot ask core at {path}: it is not running")
-    assert str(caught.value).endswith("start it with `syncsrv serve`")
+    assert str(caught.value).endswith("where that is not installed, with `syncsrv serve`")
     assert caught.value.exit_status == 1
 
 

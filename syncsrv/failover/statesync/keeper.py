@@ -197,14 +197,7 @@ class Keeper:
         """Have conntrackd run, or know why it does not."""
         assert self._settings.state_sync is not None
         if self._daemon is not None:
-            why = self._daemon.ended()
-            if why is not None:
-                if now - self._started_at > STEADY_S:
-                    self._again_s = AGAIN_S
-                log.warning("%s; it is started again in %.1f s", why, self._again_s)
-                by_hand = f"`conntrackd -C {self._run_dir / conf.FILE}` by hand may say more"
-                self._fail(Trouble(why, f"it is started again by itself; {by_hand}"))
-            elif kernel.indexes(self._settings.state_sync) != self._indexes:
+            if not self._has_ended() and kernel.indexes(self._settings.state_sync) != self._indexes:
                 self._again("a device of its links was made anew, or is gone", AGAIN_S)
             return
         if now < self._start_at:
@@ -218,6 +211,17 @@ class Keeper:
             if trouble != self._trouble:
                 log.warning("cannot start conntrackd: %s", trouble.reason)
             self._fail(trouble)
+
+    def _has_ended(self) -> bool:
+        why = self._daemon.ended() if self._daemon is not None else None
+        if why is None:
+            return False
+        if time.monotonic() - self._started_at > STEADY_S:
+            self._again_s = AGAIN_S
+        log.warning("%s; it is started again in %.1f s", why, self._again_s)
+        by_hand = f"`conntrackd -C {self._run_dir / conf.FILE}` by hand may say more"
+        self._fail(Trouble(why, f"it is started again by itself; {by_hand}"))
+        return True
 
     def _start(self, program: str) -> Trouble | None:
         assert self._settings.state_sync is not None
@@ -260,7 +264,8 @@ class Keeper:
         try:
             self._stats = self._daemon.stats()
         except NoAnswerError as error:
-            self._unanswered(str(error))
+            if not self._has_ended():
+                self._unanswered(str(error))
         except BadStatsError as error:  # it works, and is told what is due; how it is, nobody knows
             self._answered_at = time.monotonic()
             self._stats = NOTHING

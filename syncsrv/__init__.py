@@ -12,7 +12,8 @@ if anything fails. The data goes one way, and so does the code; the folders stan
     store      the Git repository: trees with their metadata, commits, signed tags, history, what travels; dulwich
     services   daemons: supervisor, systemd or plain commands, in order, with their health
     control    what a node can be asked: one table of verbs, the frames they travel in, who may ask
-    failover   the carp process: sockets, addresses and timers of the kernel, and what it can be asked
+    failover   the carp process: sockets, addresses and timers of the kernel, and what it can be asked; and beside it
+               statesync, which keeps conntrackd, so that open connections live on
     transport  the door process: SSH in and out; paramiko
     disk       the managed files on this disk: read exactly, written so that a crash cannot tear them, put back
     checks     what this node would have, staged, and the areas' own checks run on it where nothing they do lasts

@@ -66,7 +66,7 @@ def give_up() -> None:
     """Be an ordinary process again, whatever was inherited, and let nothing that this one starts be more."""
     resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    os.setpriority(os.PRIO_PROCESS, 0, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, max(0, os.getpriority(os.PRIO_PROCESS, 0)))  # less would need a right
 
 
 def _schedule(priority: int, cpu_s: float) -> str:

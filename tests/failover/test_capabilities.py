@@ -53,6 +53,13 @@ def test_the_agent_keeps_two_rights_for_good() -> None:
     assert (below["CapEff"], below["CapBnd"], below["NoNewPrivs"]) == (NET, NET, "1")
 
 
+def test_the_keeper_of_conntrackd_and_all_below_it_keep_one() -> None:
+    own, below = shown("assert capabilities.give_up_as_keeper() == ()\nprint(json.dumps([status(), below()]))")
+    only = "0000000000001000"
+    assert (own["CapEff"], own["CapPrm"], own["CapBnd"], own["NoNewPrivs"]) == (only, only, only, "1")
+    assert (below["CapEff"], below["CapBnd"]) == (only, only)
+
+
 def test_the_guardian_gives_up_its_own_and_an_agent_begins_with_all() -> None:
     before, own, below = shown(
         "first = status()\n"

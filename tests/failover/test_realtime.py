@@ -64,6 +64,23 @@ def test_what_status_shows() -> None:
 
 
 @needs_root
+@pytest.mark.parametrize("before", [["chrt", "-f", "20"], ["nice", "-n", "-30"], ["nice", "-n", "5"]])
+def test_what_is_ordinary_again_cannot_start_anything_real_time(before: list[str]) -> None:
+    code = (
+        "realtime.give_up()\n"
+        "capabilities.give_up_as_keeper()\n"
+        "try:\n    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))\n    refused = False\n"
+        "except PermissionError:\n    refused = True\n"
+        "report(realtime.Timing(), refused=refused, most=resource.getrlimit(resource.RLIMIT_RTPRIO))"
+    )
+    found = reported(code, before)
+    assert found["policy"] == os.SCHED_OTHER
+    assert found["nice"] >= 0
+    assert found["refused"]
+    assert found["most"] == [0, 0]
+
+
+@needs_root
 def test_it_is_real_time_and_in_memory() -> None:
     found = reported("report(realtime.take())")
     assert found["timing"] == "real-time"

@@ -83,4 +83,4 @@ class StateSyncInfo:
     age_s: float | None = None
 
 
-StateSync: TypeAlias = NoStateSync | StateSyncInfo
+StateSync: TypeAlias = StateSyncInfo | NoStateSync

@@ -118,6 +118,8 @@ def hostile(kind: Any) -> Any:
         return True
     if origin in (types.UnionType, typing.Union):
         return hostile(inner[0])
+    if origin is typing.Literal:
+        return inner[0]
     if origin is tuple:
         return (hostile(inner[0]),) if inner[-1] is ... else tuple(hostile(one) for one in inner)
     if origin in (collections.abc.Mapping, dict):

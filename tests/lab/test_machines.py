@@ -179,5 +179,5 @@ def test_nothing_is_left_however_it_ends(testroot: TestRoot, who: str, number: s
         keeper.sweep()  # as the next one does
     until(lambda: not with_name(name), what=f"the end of all with the name {name}")
     until(lambda: not made & namespaces(), what="the end of its namespaces")
-    assert str(testroot.home) not in Path("/proc/self/mounts").read_text()
+    assert str(testroot.home / "new") not in Path("/proc/self/mounts").read_text()
     assert not list((testroot.home / "new").iterdir())

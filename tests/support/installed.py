@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -24,44 +24,6 @@ HOME = Path("/opt/syncsrv")
 COMMAND = Path("/usr/local/bin/syncsrv")
 PYTHON = "3.11"
 """Of the root's suite."""
-
-
-@contextlib.contextmanager
-def shared(root: TestRoot, folder: Path) -> Iterator[Path]:
-    """The layer in a folder that several processes name at once: the first one makes it, the last one removes it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    layer = folder / "layer"
-    with (folder / "lock").open("w") as lock:
-        while True:
-            if _alone(lock):
-                _empty(folder)  # of what one that was killed has left
-                made = folder / "making"
-                made.mkdir()
-                make(root, made)
-                made.rename(layer)
-            fcntl.flock(lock, fcntl.LOCK_SH)
-            if layer.exists():  # the last one may have ended between the two locks
-                break
-        try:
-            yield layer
-        finally:
-            if _alone(lock):
-                _empty(folder)
-
-
-def _alone(lock: IO[str]) -> bool:
-    """Whether nobody else has the lock, which is ours alone then."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.name != "lock":
-            shutil.rmtree(path)
 
 
 def make(root: TestRoot, layer: Path) -> None:
@@ -95,6 +57,51 @@ def make(root: TestRoot, layer: Path) -> None:
     command = layer / COMMAND.relative_to("/")
     command.parent.mkdir(parents=True)
     command.symlink_to(HOME / "bin/syncsrv")
+
+
+@contextlib.contextmanager
+def shared(root: TestRoot, folder: Path, build: Callable[[TestRoot, Path], None] = make) -> Iterator[Path]:
+    """The layer in a folder that several processes name at once: the first one makes it, the last one removes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    layer = folder / "layer"
+    with (folder / "users.lock").open("w") as users:
+        with _one_at_a_time(folder):
+            if _alone(users):
+                _empty(folder)  # of what one that was killed has left
+                making = folder / "making"
+                making.mkdir()
+                build(root, making)
+                making.rename(layer)
+            fcntl.flock(users, fcntl.LOCK_SH)
+        try:
+            yield layer
+        finally:
+            with _one_at_a_time(folder):
+                fcntl.flock(users, fcntl.LOCK_UN)
+                if _alone(users):
+                    _empty(folder)
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Nobody begins or ends meanwhile: who uses it takes no lock of its own without this one."""
+    with (folder / "change.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _alone(users: IO[str]) -> bool:
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
 
 
 def _uv(*words: str) -> None:

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 ASKED: tuple[tuple[str, ...], ...] = (("-s",), ("-s", "link"), ("-s", "queue"), ("-s", "runtime"))
 """The arguments whose answers ``parse`` takes, in this order."""
 
+SIGN_OF_LIFE = 1
+"""Messages that wait for the peer's word although there is nothing to say: the last one that this node lives."""
+
 _CACHE = re.compile(
     r"^(cache internal|external inject):\n"
     r"(?:current active connections:\s+\d+\n)?"
@@ -97,7 +100,7 @@ def parse(general: str, links: str, queues: str, runtime: str) -> Stats:
     return Stats(
         taken=inject[0] + inject[2],
         heard=sum(int(way[4]) for way in ways),
-        lag=lengths["txqueue"][0] + lengths["rsqueue"][0],
+        lag=max(0, lengths["txqueue"][0] + lengths["rsqueue"][0] - SIGN_OF_LIFE),
         link=next((way[1] for way in ways if way[3] == "ACTIVE" and way[2].startswith("RUNNING")), ""),
         errors={name: number for name, number in errors.items() if number},
     )

@@ -17,7 +17,7 @@ from syncsrv.control.ask import Client
 from syncsrv.errors import SyncsrvError
 from syncsrv.install import program, systemd
 from syncsrv.install.outcome import InstallError, Outcome
-from syncsrv.install.systemd import START_S, UnitState, states
+from syncsrv.install.systemd import START_S, SystemdError, UnitState, states
 from syncsrv.install.units import (
     CARP,
     CORE,
@@ -54,9 +54,10 @@ def install(node: Node, *, dry_run: bool, say: Callable[[str], None]) -> Outcome
     """
     wanted = files(node)
     _refuse_under_serve(node.state_dir)
-    program.check_usable(node.program)
     outcome = Outcome(dry_run)
     changed = [path for path, text in wanted.items() if _current(path) != text]
+    if changed:
+        program.check_usable(node.program)
     for path in changed:
         outcome.step(f"write {path}", partial(_write, path, wanted[path]))
     if SYSUSERS in changed or not all(map(installed, _USERS)):
@@ -64,7 +65,8 @@ def install(node: Node, *, dry_run: bool, say: Callable[[str], None]) -> Outcome
     if TMPFILES in changed or not node.run_dir.is_dir():
         outcome.step(f"make {node.run_dir}", lambda: systemd.run("systemd-tmpfiles", "--create", str(TMPFILES)))
     if not dry_run:
-        program.compile_all()
+        if changed:  # another program has another build in its units
+            program.compile_all()
         systemd.run("systemctl", "daemon-reload")
     if not _is_enabled():
         outcome.step("have all started at boot", lambda: systemd.run("systemctl", "enable", "-q", TARGET))
@@ -160,7 +162,11 @@ def _is_enabled() -> bool:
 
 
 def _systemctl(verb: str, unit: str) -> None:
-    systemd.run("systemctl", verb, "--", unit, deadline_s=START_S)
+    try:
+        systemd.run("systemctl", verb, "--", unit, deadline_s=START_S)
+    except SystemdError as error:  # which only says where to look
+        said = systemd.last_words(unit)
+        raise InstallError(said or error.message, f"see `systemctl status {unit}`, and install again") from error
 
 
 def _current(path: Path) -> str:

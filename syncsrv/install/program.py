@@ -22,6 +22,9 @@ HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  
 SYSTEM = tuple(map(Path, ("/usr", "/lib", "/lib64", "/etc/ld.so.cache")))
 """What any program needs."""
 
+FLAGS = ("-EsP",)
+"""Nothing is imported because of the environment, the user or the folder that it was started in."""
+
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "LC_ALL": "C"}
 
 _NOBODY = "65534"
@@ -60,19 +63,14 @@ class Program:
     @property
     def argv(self) -> tuple[str, ...]:
         """What the name of a command follows."""
-        return (str(self.python), "-Es", "-m", "syncsrv")
+        return (str(self.python), *FLAGS, "-m", "syncsrv")
 
 
 def this() -> Program:
     """The program that runs now."""
-    found = [
-        Path(sys.prefix),
-        Path(sys.base_prefix),
-        Path(sys.base_exec_prefix),
-        Path(os.path.realpath(sys.executable)),
-    ]
-    found += [Path(place) for place in sys.path if place and os.path.exists(place)]
-    found.append(shipped.folder("templates"))
+    found = [Path(sys.prefix), Path(sys.base_prefix), Path(sys.base_exec_prefix)]
+    found += [Path(os.path.realpath(sys.executable)), shipped.folder("templates")]
+    found.append(Path(__file__).parents[1])  # in a checkout that is elsewhere; and sys.path may have "/"
     return Program(Path(sys.executable), _tops([*SYSTEM, *found]), _build())
 
 
@@ -90,7 +88,7 @@ def check_usable(program: Program) -> None:
             if folder.is_dir() and not folder.stat().st_mode & stat.S_IXOTH:
                 raise UnusableError(str(place), f"others cannot enter {folder}")
     argv = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", "--", str(program.python)]
-    ended = process.run([*argv, "-Es", "-c", _TRY], env=ENV, deadline_s=_TRY_S, cwd=Path("/"))
+    ended = process.run([*argv, *FLAGS, "-c", _TRY], env=ENV, deadline_s=_TRY_S, cwd=Path("/"))
     if ended.status != 0:
         said = ended.text.strip().splitlines() or [f"it ended with status {ended.status}"]
         raise UnusableError(str(program.python), f"a user without rights cannot run it: {said[-1]}")
@@ -104,7 +102,7 @@ def compile_all() -> None:
     """
     if sys.prefix == sys.base_prefix:
         return
-    argv = [sys.executable, "-Es", "-m", "compileall", "-q", sysconfig.get_path("purelib")]
+    argv = [sys.executable, *FLAGS, "-m", "compileall", "-q", sysconfig.get_path("purelib")]
     process.run(argv, env=ENV, deadline_s=_COMPILE_S)
 
 

@@ -81,11 +81,13 @@ def states(units: Sequence[str]) -> dict[str, UnitState]:
 
 
 def last_words(unit: str) -> str:
-    """The end of its log."""
+    """The end of its log, in one line."""
     ended = process.run(
-        ["journalctl", "--no-pager", "-q", "-o", "cat", "-n", "5", "-u", unit], env=_ENV, deadline_s=_QUICK_S
+        ["journalctl", "--no-pager", "-q", "-o", "cat", "-n", "5", "-t", "syncsrv", "-u", unit],
+        env=_ENV,
+        deadline_s=_QUICK_S,
     )
-    return ended.text.strip() if ended.status == 0 else ""
+    return "; ".join(ended.text.strip().split("\n")) if ended.status == 0 else ""
 
 
 def _built(pid: int) -> str:

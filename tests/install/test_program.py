@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +18,19 @@ SYSTEM = Program(Path("/usr/bin/true"), (Path("/usr"),), "1")
 
 def test_it_finds_itself() -> None:
     program = this()
-    assert program.argv == (sys.executable, "-Es", "-m", "syncsrv")
+    assert program.argv == (sys.executable, "-EsP", "-m", "syncsrv")
     assert program.build.startswith(__version__)
     for place in (sys.prefix, sys.base_prefix, Path(os.__file__).parent, Path(__file__).parents[2] / "templates"):
         assert any(Path(place).is_relative_to(one) for one in program.places), place
     for one in program.places:
         assert not any(one != other and one.is_relative_to(other) for other in program.places)
+
+
+def test_where_it_is_started_makes_no_difference() -> None:
+    code = "from syncsrv.install.program import this; print(*this().places)"
+    argv = [sys.executable, "-c", f"import sys; sys.path[0:0] = ['/', {str(Path(__file__).parents[2])!r}]; {code}"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd="/")
+    assert done.stdout.split() == [str(place) for place in this().places], done.stderr
 
 
 @pytest.mark.parametrize("place", ["/home/alice/venv", "/root/.local/pipx", "/tmp/venv"])

@@ -26,7 +26,7 @@ def starts(text: str) -> str:
 
 
 def test_each_unit_starts_its_word_with_the_paths_of_the_node() -> None:
-    program = "/opt/syncsrv/bin/python -Es -m syncsrv"
+    program = "/opt/syncsrv/bin/python -EsP -m syncsrv"
     assert starts(unit(NODE, "syncsrv-core.service")) == f"{program} --config /etc/other core"
     assert starts(unit(NODE, "syncsrv-door.service")) == f"{program} door"
     assert starts(unit(NODE, "syncsrv-web.service")) == f"{program} web"

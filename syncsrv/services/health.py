@@ -175,9 +175,10 @@ def await_healthy(
 ) -> tuple[Probed, ServiceStatus]:
     """Wait until the manager says that a service runs, and its health check agrees; or until ``within`` is over.
 
-    The manager is asked before and after: behind a port that answers may be somebody else, or the old process, and one
-    that ends at once and is started for ever is seen running now and then. One that
-    runs to its end and is stopped then is well when it has: its manager waited for that, and told of a bad end.
+    The manager is asked before and after: behind a port that answers may be somebody else, or the old process. One that
+    has ended and was started again by its manager has to last, for those that end for ever are seen running now and
+    then. One that runs to its end and is stopped then is well when it has: its manager waited for that, and told of a
+    bad end.
 
     Args:
         health: its health check; None: it is well when it has run with one pid for STEADY_S.
@@ -192,7 +193,7 @@ def await_healthy(
     began_at = clock.monotonic()
     ends_at = began_at + (health.within_s if health else WITHIN_S)
     watch = Watch(health.rise, health.fall) if health else Watch(1, 1)
-    steady: tuple[int | None, float] | None = None
+    steady: tuple[int | None, float] = (None, began_at)
     found = Probed(False, "it was not asked yet")
     while True:
         status = read()
@@ -201,10 +202,10 @@ def await_healthy(
             return Probed(False, _is(status)), status
         if status.state is ServiceState.STOPPED and status.oneshot:
             return Probed(True, "it ran to its end"), status
+        steady = steady if steady[0] == status.pid and status.state is ServiceState.RUNNING else (status.pid, now)
         if status.state is not ServiceState.RUNNING:
-            found, steady, watch = Probed(False, _is(status)), None, replace(watch, streak=0, last=None)
+            found, watch = Probed(False, _is(status)), replace(watch, streak=0, last=None)
         elif health is None:
-            steady = steady if steady and steady[0] == status.pid else (status.pid, now)
             if now - steady[1] >= STEADY_S:
                 return Probed(True, "it runs steadily"), status
             found = Probed(False, "its process does not last")
@@ -213,9 +214,11 @@ def await_healthy(
             watch = watch.seen(found.ok)
             if watch.word is HealthWord.OK:
                 after = read()
-                if (after.state, after.pid) == (status.state, status.pid):
+                same = (after.state, after.pid) == (status.state, status.pid)
+                if same and (not after.restarts or now - steady[1] >= min(STEADY_S, health.within_s / 2)):
                     return found, after
-                found, watch = Probed(False, "its process does not last"), Watch(health.rise, health.fall)
+                found = Probed(False, "its process does not last")
+                watch = watch if same else Watch(health.rise, health.fall)
         left_s = ends_at - clock.monotonic()
         if left_s <= 0:
             within_s = ends_at - began_at

@@ -7,6 +7,7 @@ import ssl
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -329,3 +330,30 @@ def test_without_a_check_the_two_seconds_begin_anew_with_a_new_process() -> None
     assert verdict.ok
     assert status.pid == 2
     assert took > STEADY_S + 1
+
+
+def test_one_that_its_manager_had_to_start_again_must_last_though_it_answers() -> None:
+    health = Health.model_validate({"tcp": "a:1", "within": 10})
+    fresh, again = reading(), replace(reading(), restarts=3)
+    quick, _, quick_s = awaited([fresh], "+", health)
+    lasting, _, lasting_s = awaited([again], "+", health)
+    assert quick.ok
+    assert lasting.ok
+    assert quick_s < 1 < STEADY_S <= lasting_s < STEADY_S + 0.3
+    looping, _, took = awaited([replace(reading(pid=pid // 10), restarts=pid) for pid in range(1000)], "+", health)
+    assert looping == Probed(False, "not well within 10 s: its process does not last")
+    assert took >= 10
+
+
+def test_an_answer_counts_only_of_the_process_that_is_still_there() -> None:
+    health = Health.model_validate({"tcp": "a:1", "within": 10})
+    changing, _, took = awaited([reading(pid=pid) for pid in range(1000)], "+", health)
+    assert changing == Probed(False, "not well within 10 s: its process does not last")
+    assert took >= 10
+
+
+def test_a_oneshot_is_well_when_it_has_ended() -> None:
+    ended = replace(reading(ServiceState.STOPPED, None), oneshot=True)
+    verdict, status, took = awaited([reading(ServiceState.STARTING, None), ended], "-", Health(tcp="a:1"))
+    assert (verdict, status) == (Probed(True, "it ran to its end"), ended)
+    assert took < 1

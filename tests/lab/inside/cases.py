@@ -241,9 +241,10 @@ def test_one_that_ends_and_is_started_for_ever_is_seen_by_its_count(units: Units
         "Restart=always\nRestartSec=0.2\nExecStart=sh -c 'echo I end; exit 3'",
         unit="StartLimitIntervalSec=0",
     )
-    services = control({"loop": WELL})
+    often = ["/bin/sh", "-c", "[ $(systemctl show -p NRestarts --value loop) -gt 1 ]"]
+    services = control({"loop": {"health": {"exec": often, "within": 2}}})
     [result] = services.act(Action.START, ["loop"])
-    assert result.result is Result.FAILED
+    assert result.result is Result.FAILED, "it answers, and ends, and answers"
     until(lambda: (reading(services, "loop").restarts or 0) > 2, what="some restarts")
     status = seen(services, "loop", ServiceState.STARTING)
     assert status.reason.startswith("it ended with status 3 (systemd has started it again ")

@@ -49,13 +49,13 @@ class Units:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        parts = (name.partition("@.") for name in self._names)
+        patterns = [f"{stem}@*.{rest}" if at else stem for stem, at, rest in parts]
+        if patterns:
+            systemctl("kill", "--signal=KILL", *patterns, check=False)
+            systemctl("stop", *patterns, check=False)
+            systemctl("reset-failed", *patterns, check=False)
         for name in self._names:
-            stem, dot, rest = name.partition("@.")
-            pattern = f"{stem}@*.{rest}" if dot else name
-            systemctl("kill", "--signal=KILL", pattern, check=False)
-            systemctl("stop", pattern, check=False)
-            systemctl("unmask", name, check=False)
-            systemctl("reset-failed", pattern, check=False)
             (FOLDER / name).unlink(missing_ok=True)
             shutil.rmtree(FOLDER / f"{name}.d", ignore_errors=True)
         systemctl("daemon-reload")

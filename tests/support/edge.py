@@ -110,6 +110,7 @@ net.netfilter.nf_conntrack_tcp_be_liberal = 0
 """
 """The connection table is believed to the letter: without entries from the other node, nothing lives on."""
 
+
 class Firewall(Machine):
     """A machine with syncsrv."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -80,3 +82,8 @@ def test_a_guardian_that_has_gone_is_noticed(ends: tuple[Bond, socket.socket]) -
 def test_what_is_no_will_is_said_to_be_none(data: bytes) -> None:
     with pytest.raises(BadWillError):
         will.decode(data)
+
+
+def test_a_will_without_state_sync_is_one_that_guardians_before_it_know() -> None:
+    assert "syncs" not in json.loads(will.encode(WILL))
+    assert will.decode(will.encode(replace(WILL, syncs=True))) == replace(WILL, syncs=True)

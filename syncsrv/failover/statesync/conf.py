@@ -13,6 +13,9 @@ What is chosen, and why (measured with Debian 12's conntrackd on Linux 6.18, SNA
     Filter From Userspace     compares the real ends of a connection (the source of each direction). The kernel's filter
                               compares the destination before translation too: no connection that is forwarded by way of
                               a virtual address (DNAT) reached the peer
+    Protocol Accept           by names, which conntrackd looks up in /etc/protocols. One that is not there is left out
+                              with a warning, so on a Debian without netbase nothing at all reached the peer. Without
+                              this section all protocols do, but for those that need more than addresses (GRE)
     Checksum on               a torn message is dropped and sent again
     Systemd off               NOTIFY_SOCKET and the watchdog belong to whoever started us
 """
@@ -20,7 +23,7 @@ What is chosen, and why (measured with Debian 12's conntrackd on Linux 6.18, SNA
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +45,8 @@ RESEND_QUEUE = 131072
 ACK_WINDOW = 300
 BUCKETS_LEAST = 8192
 OWN = ("127.0.0.0/8", "::1")
+PROTOCOLS = ("TCP", "UDP", "SCTP", "DCCP", "ICMP", "IPv6-ICMP")
+"""What conntrackd carries with all that belongs to it."""
 
 
 class NoPlaceError(SyncsrvError):
@@ -73,13 +78,14 @@ class Place:
             )
 
 
-def text(wanted: StateSync, place: Place, table_most: int) -> str:
+def text(wanted: StateSync, place: Place, table_most: int, protocols: Sequence[str] = PROTOCOLS) -> str:
     """The whole file.
 
     Args:
         wanted: from the settings.
         place: where lock and socket are.
         table_most: the kernel's nf_conntrack_max.
+        protocols: of PROTOCOLS, those whose names this node knows.
     """
     links = "".join(_link(wanted, link, number) for number, link in enumerate(wanted.links))
     # dead entries are kept for a while, for the peer to ask for: twice as many as the kernel has, says the manual
@@ -108,15 +114,7 @@ General {{
     NetlinkBufferSize {NETLINK_BUFFER}
     NetlinkBufferSizeMaxGrowth {NETLINK_BUFFER_MOST}
     Filter From Userspace {{
-        Protocol Accept {{
-            TCP
-            UDP
-            SCTP
-            DCCP
-            ICMP
-            IPv6-ICMP
-        }}
-        Address Ignore {{
+{_accepted(protocols)}        Address Ignore {{
 {_ignored(wanted)}        }}
     }}
 }}
@@ -139,6 +137,13 @@ def _link(wanted: StateSync, link: StateLink, number: int) -> str:
     lines += [f"Interface {link.device}", f"SndSocketBuffer {BUFFER}", f"RcvSocketBuffer {BUFFER}", "Checksum on"]
     kind = "UDP" if link.peer else "Multicast"
     return f"    {kind}{default} {{\n" + "".join(f"        {line}\n" for line in lines) + "    }\n"
+
+
+def _accepted(protocols: Sequence[str]) -> str:
+    """Empty where TCP or UDP has no name: connections are carried all the same then, and others beside them."""
+    if not {"TCP", "UDP"} <= set(protocols):
+        return ""
+    return "        Protocol Accept {\n" + "".join(f"            {name}\n" for name in protocols) + "        }\n"
 
 
 def _ignored(wanted: StateSync) -> str:

@@ -191,7 +191,8 @@ class Keeper:
 
     def _wanted_text(self) -> str:
         assert self._settings.state_sync is not None
-        return conf.text(self._settings.state_sync, Place(self._run_dir), kernel.table_most())
+        place, known = Place(self._run_dir), kernel.named(conf.PROTOCOLS)
+        return conf.text(self._settings.state_sync, place, kernel.table_most(), known)
 
     def _tend(self, now: float) -> None:
         """Have conntrackd run, or know why it does not."""

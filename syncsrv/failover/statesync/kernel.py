@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from syncsrv.failover.settings import StateLink, StateSync
@@ -42,6 +43,11 @@ def entries() -> int:
 def table_most() -> int:
     """How many there can be."""
     return _setting("nf_conntrack_max", TABLE_MOST)
+
+
+def named(protocols: Sequence[str]) -> tuple[str, ...]:
+    """Those whose names the C library knows here: none where /etc/protocols is missing."""
+    return tuple(one for one in protocols if _has_name(one))
 
 
 def silent() -> Trouble | None:
@@ -95,6 +101,13 @@ def _index(device: str) -> int:
         return socket.if_nametoindex(device)
     except OSError:
         return 0
+
+
+def _has_name(protocol: str) -> bool:
+    try:
+        return socket.getprotobyname(protocol) > 0
+    except OSError:
+        return False
 
 
 def _setting(name: str, otherwise: int) -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from syncsrv.failover.settings import StateLink, StateSync
-from syncsrv.failover.statesync import kernel
+from syncsrv.failover.statesync import conf, kernel
+from syncsrv.failover.statesync.conf import Place
 from tests.failover.kit import STATE_SYNC
 from tests.support import netns
 from tests.support.netns import needs_lab
@@ -42,6 +44,15 @@ def test_with_device_address_and_port_nothing_is_in_the_way(here: netns.Lab) -> 
     assert kernel.indexes(WANTED) == (socket.if_nametoindex("eth0"),)
     assert kernel.table_most() > 0
     assert kernel.entries() >= 0
+
+
+def test_protocols_that_have_no_name() -> None:
+    assert "carp-of-nobody" not in kernel.named(["carp-of-nobody", *conf.PROTOCOLS])
+    assert set(kernel.named(conf.PROTOCOLS)) in ({*conf.PROTOCOLS}, set())
+    place = Place(Path("/run/syncsrv"))
+    some = conf.text(WANTED, place, 1, [one for one in conf.PROTOCOLS if one != "DCCP"])
+    assert "        Protocol Accept {\n            TCP\n            UDP\n            SCTP\n            ICMP\n" in some
+    assert "    Filter From Userspace {\n        Address Ignore {\n" in conf.text(WANTED, place, 1, [])
 
 
 def test_a_device_that_is_missing(here: netns.Lab) -> None:

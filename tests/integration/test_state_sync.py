@@ -14,7 +14,7 @@ import pytest
 from syncsrv.failover.settings import StateSync
 from syncsrv.failover.statesync import state
 from tests.failover.carpkit import CarpNode, serve
-from tests.integration.natkit import Connections, Edge, await_said, await_word, edge, synced_nodes
+from tests.integration.natkit import PORT, Connections, Edge, await_said, await_word, edge, synced_nodes
 from tests.support.netns import needs_lab
 from tests.support.testroot import TestRoot
 from tests.support.wait import until
@@ -120,6 +120,24 @@ def test_a_conntrackd_that_is_killed_is_started_again_and_only_a_backup_is_demot
     report = a.report()
     assert report is not None
     assert [vip.transitions for vip in report.vips] == [2, 2], "a MASTER stayed what it was"
+
+
+def test_what_the_cut_cable_of_the_tables_kept_back_is_asked_for_when_it_is_whole(net: Edge, nodes: Nodes) -> None:
+    a, b = serving(nodes)
+    net.sync_cable(plugged=False)
+    assert await_word(a, "alone").remedy
+    assert await_word(b, "alone").peer == "silent"
+    with Connections(net, idle=1) as connections:
+        assert connections.broken() == []
+        assert f"dport={PORT}" in net.conntrack("a", "-L")
+        assert f"dport={PORT}" not in net.conntrack("b", "-L")
+        net.sync_cable(plugged=True)
+        await_word(b, "ready")
+        until(lambda: net.conntrack("b", "-L").count(f"dport={PORT} ") >= 2, what="both to be known at b")
+    for node in (a, b):
+        report = node.report()
+        assert report is not None
+        assert not report.demotion_reasons, "connections are no reason to move what works"
 
 
 def test_what_keeps_conntrackd_from_working_is_said_and_failover_works_on(net: Edge, nodes: Nodes) -> None:

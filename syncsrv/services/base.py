@@ -19,6 +19,9 @@ WORDS_LINES = 20
 """Lines of a log that are shown: the five starts that systemd grants a failing daemon leave six lines of its own behind
 the one that says why."""
 
+WORDS_LETTERS = 4096
+"""Letters of a log that travel with a reading: peers and pages are told of it every few seconds."""
+
 UMASK = 0o022
 """The usual one: core's own would keep a daemon's logs and sockets from everybody else."""
 

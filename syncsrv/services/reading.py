@@ -13,7 +13,15 @@ from typing import TypeVar
 
 from syncsrv.clock import Clock
 from syncsrv.config.model import Health, ManagerKind, Service
-from syncsrv.services.base import HealthWord, Manager, ServiceState, ServiceStatus, environment, unknown
+from syncsrv.services.base import (
+    WORDS_LETTERS,
+    HealthWord,
+    Manager,
+    ServiceState,
+    ServiceStatus,
+    environment,
+    unknown,
+)
 from syncsrv.services.health import STEADY_S, Probed, Watch, probe
 from syncsrv.services.pending import Verdicts
 
@@ -107,7 +115,7 @@ class Reader:
         """The ends of the logs of these services, all read at the same time; empty where one did not come in time."""
         asked = {name: self._words(name) for name in names if self._services[name].manager in self._managers}
         found = _at_once(asked, self._read_s + SPARE_S)
-        return {name: found.get(name, "") for name in names}
+        return {name: found.get(name, "")[-WORDS_LETTERS:] for name in names}
 
     def with_logs(self, readings: Mapping[str, ServiceStatus]) -> dict[str, ServiceStatus]:
         """The readings with the ends of the logs of those that failed; what runs well costs nothing."""

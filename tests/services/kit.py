@@ -67,6 +67,7 @@ class Fake:
     dies_on_reload: bool = False
     reloads: bool = True
     started_at: float | None = None
+    restarts: int | None = None
 
 
 @dataclass
@@ -79,7 +80,14 @@ class FakeManager:
 
     def statuses(self, services: Mapping[str, Service], deadline_s: float) -> dict[str, ServiceStatus]:
         return {
-            name: ServiceStatus(name, fake.state, pid=fake.pid, reason=fake.reason, started_at=fake.started_at)
+            name: ServiceStatus(
+                name,
+                fake.state,
+                pid=fake.pid,
+                reason=fake.reason,
+                started_at=fake.started_at,
+                restarts=fake.restarts,
+            )
             for name, fake in self.fakes.items()
             if name in services
         }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from syncsrv.clock import SystemClock
 from syncsrv.config.model import ManagerKind, Service
-from syncsrv.services.base import HealthWord, ServiceState, ServiceStatus
+from syncsrv.services.base import WORDS_LETTERS, HealthWord, ServiceState, ServiceStatus
 from syncsrv.services.health import STEADY_S
 from syncsrv.services.reading import Memory, Reader
 from tests.services.kit import Fake, FakeManager, HandClock, command
@@ -90,3 +90,30 @@ def test_bad_answers_add_up_over_readers_that_share_their_memory_until_the_check
 def test_a_manager_that_says_something_of_a_healthy_service_is_heard() -> None:
     read = reader(command(), Fake(ServiceState.RUNNING, 7, reason="it is being stopped"), HandClock())
     assert health(read) == (HealthWord.OK, "it is being stopped")
+
+
+class Wordy(FakeManager):
+    def last_words(self, name: str, service: Service) -> str:
+        self.calls.append(("words", name))
+        return "long " * 10_000 + name
+
+
+def test_only_logs_of_what_failed_are_read_and_so_much_of_each() -> None:
+    fakes = {
+        "runs": Fake(ServiceState.RUNNING, 7),
+        "failed": Fake(ServiceState.FAILED),
+        "starting": Fake(ServiceState.STARTING),
+        "again": Fake(ServiceState.STARTING, restarts=3),
+    }
+    manager = Wordy(fakes)
+    read = Reader(dict.fromkeys(fakes, command()), {ManagerKind.COMMAND: manager}, "fw1", HandClock())
+    readings = read.with_logs(read.with_health(read.states(list(fakes))))
+    assert sorted(manager.calls) == [("words", "again"), ("words", "failed")]
+    assert {name: len(one.log) for name, one in readings.items()} == {
+        "runs": 0,
+        "failed": WORDS_LETTERS,
+        "starting": 0,
+        "again": WORDS_LETTERS,
+    }
+    assert readings["failed"].log.endswith(" failed")
+    assert {name for name, one in readings.items() if one.health is HealthWord.FAILING} == {"failed", "again"}

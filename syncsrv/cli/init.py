@@ -214,5 +214,8 @@ def _told(settings: Settings, node: Node, directory: Path, line: str, password: 
         lines.append(
             "Peers cannot reach it yet: set ssh.listen in node.yaml to an address on the link between the nodes."
         )
-    lines.append("Next: list what to manage under `areas:` in cluster.yaml, then `syncsrv check` and `syncsrv serve`.")
+    lines.append(
+        "Next: list what to manage under `areas:` in cluster.yaml, then `syncsrv check`, and `syncsrv install`, or "
+        "`syncsrv serve` where systemd is not to run it."
+    )
     return "\n".join(lines)

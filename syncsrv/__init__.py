@@ -25,7 +25,8 @@ if anything fails. The data goes one way, and so does the code; the folders stan
     demo       two nodes on one machine, driven by the real command line
 
 Below them all stand errors, clock, log, notify, process, durable, single, shipped, signals, privilege and version,
-which import the standard library only. Imports go upwards in this list, never down; tests/test_architecture.py holds that.
+which import the standard library only. Imports go upwards in this list, never down; tests/test_architecture.py holds
+that.
 
 Processes: ``serve`` supervises; ``core`` has the rights and the key; ``door`` speaks SSH and ``web`` HTTP, and have
 neither. They talk in frames over Unix sockets, and so do two nodes, through their doors. A sync, end to end:

@@ -26,5 +26,6 @@ def _counts(one: dict[str, Any]) -> str:
     if one["entries"] is None:
         return ""
     errors = [f"{name} {number}" for name, number in sorted(one["errors"].items()) if number]
-    said = [f"{one['entries']} connections", f"{one['received']} received", f"lag {one['lag']}"]
+    said = [f"{one['entries']} connections", f"{one['carried']} carried", f"{one['received']} received"]
+    said.append(f"lag {one['lag']}")
     return ", ".join([*said, *([f"errors: {' and '.join(errors)}"] if errors else [])])

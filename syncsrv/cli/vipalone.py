@@ -69,6 +69,7 @@ def _state_sync(run_dir: Path) -> dict[str, Any]:
     except keeper.BadStateError as error:
         nothing: dict[str, Any] = {
             "entries": None,
+            "carried": None,
             "received": None,
             "lag": None,
             "errors": {},

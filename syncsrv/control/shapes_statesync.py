@@ -56,6 +56,7 @@ class StateSyncInfo:
         links: to the other node: the first is used, the others stand by.
         pid: conntrackd's; None where it does not run.
         entries: connections that this node's kernel knows; None where that is unknown.
+        carried: those of them that the other node is told of: what goes through this one, neither to it nor from it.
         received: connections that the other node sent and this kernel took, since conntrackd started.
         peer: heard, silent or unknown: the other node's conntrackd.
         lag: messages that wait to be sent or acknowledged.
@@ -74,6 +75,7 @@ class StateSyncInfo:
     links: tuple[StateLinkInfo, ...]
     pid: int | None = None
     entries: int | None = None
+    carried: int | None = None
     received: int | None = None
     peer: str = UNKNOWN
     lag: int | None = None

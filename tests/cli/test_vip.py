@@ -42,7 +42,7 @@ WAN = VipInfo(2, "wan", "eth1", "BACKUP", ("198.51.100.10/24",), None, "fw2 is b
 HOLD = FailoverInfo(configured=True, running=True, timing="real-time", age_s=0.1)
 PEER = PeerInfo("backup", True, "2026-11-23T02:13:04Z", 3.1, "1.0", "in_sync", "", "", failover=HOLD)
 TABLE = StateSyncInfo(
-    "conntrackd", "ready", "tables go to and fro", "", "multicast", 3780, (), 77, 500, 480, "heard", 0,
+    "conntrackd", "ready", "tables go to and fro", "", "multicast", 3780, (), 77, 500, 470, 480, "heard", 0,
     table="received", age_s=0.4,
 )  # fmt: skip
 STATUS = replace(MASTER, vips=(SERVES, WAN), failover=HOLD, peers={"fw2": PEER}, services=(), notices=())
@@ -73,22 +73,23 @@ def test_who_serves_what_is_the_first_line(toy: Toy) -> None:
 @pytest.mark.parametrize(
     ("state", "line"),
     [
-        (TABLE, "ready: 500 connections, 480 received, lag 0"),
+        (TABLE, "ready: 500 connections, 470 carried, 480 received, lag 0"),
         (
             replace(TABLE, errors={"lost": 2, "full": 1}, lag=7),
-            "ready: 500 connections, 480 received, lag 7, errors: full 1 and lost 2",
+            "ready: 500 connections, 470 carried, 480 received, lag 7, errors: full 1 and lost 2",
         ),
         (
             replace(TABLE, last_order=StateOrder("commit, flush", "failed", "no answer", 0.1, 3.0)),
-            "ready: 500 connections, 480 received, lag 0; its last order (commit, flush) failed: no answer",
+            "ready: 500 connections, 470 carried, 480 received, lag 0; "
+            "its last order (commit, flush) failed: no answer",
         ),
         (
             replace(TABLE, word="dead", reason="conntrackd ended with status 1", remedy="see its log"),
-            "dead: conntrackd ended with status 1 (500 connections, 480 received, lag 0); see its log",
+            "dead: conntrackd ended with status 1 (500 connections, 470 carried, 480 received, lag 0); see its log",
         ),
         (
             replace(TABLE, word="unknown", reason="nothing was said", age_s=40.2),
-            "unknown: nothing was said (500 connections, 480 received, lag 0, 40 s ago)",
+            "unknown: nothing was said (500 connections, 470 carried, 480 received, lag 0, 40 s ago)",
         ),
         (
             replace(TABLE, word="off", reason="sync (eth2) has no address", entries=None, age_s=None, remedy="give it"),

@@ -23,8 +23,8 @@ from syncsrv.failover.statesync.state import OLD_S, LastOrder, State
 
 ENTRIES_LEAST = 200
 ENTRIES_RATIO = 2
-"""Two tables are far apart where one has so many entries more, and so many times as many: each node has connections of
-its own too, and short ones come and go between two looks."""
+"""Two tables are far apart where one node carries so many connections more than the other knows, and so many times as
+many: short ones come and go between two looks. What a node has for itself is in its own table alone."""
 
 WORKS = ("ready", "waiting", "alone")
 """Words of a conntrackd that runs and answers."""
@@ -68,6 +68,7 @@ def info(config: Configuration, choice: Choice, found: State | None, why: str, b
         remedy=found.remedy,
         pid=found.pid,
         entries=found.entries,
+        carried=found.carried,
         received=found.received,
         peer=found.peer,
         lag=found.lag,
@@ -154,20 +155,25 @@ def between(us: StateSync, name: str, peer: StateSync) -> tuple[str, ...]:
 
 
 def far_apart(us: StateSync, peer: StateSync) -> bool:
-    """Whether one node knows so many connections more than the other that no burst of short ones explains it."""
+    """Whether one carries so many connections more than the other knows that no burst of short ones explains it."""
     if isinstance(us, NoStateSync) or isinstance(peer, NoStateSync) or "ready" not in (us.word, peer.word):
         return False
-    if us.entries is None or peer.entries is None:
+    return any(_lacks(carried, known) for carried, known in ((us.carried, peer.entries), (peer.carried, us.entries)))
+
+
+def _lacks(carried: int | None, known: int | None) -> bool:
+    if carried is None or known is None:
         return False
-    least, most = sorted((us.entries, peer.entries))
-    return most - least >= ENTRIES_LEAST and most >= ENTRIES_RATIO * least
+    return carried - known >= ENTRIES_LEAST and carried >= ENTRIES_RATIO * known
 
 
 def apart(us: StateSyncInfo, name: str, peer: StateSyncInfo) -> str:
     """The sentence for that."""
-    return (
-        f"this node knows {us.entries} connections, {name} {peer.entries}: {BREAKS}; see the errors and the lag of both"
-    )
+    if _lacks(us.carried, peer.entries):
+        said = f"this node carries {us.carried} connections, and {name} knows {peer.entries}"
+    else:
+        said = f"{name} carries {peer.carried} connections, and this node knows {us.entries}"
+    return f"{said}: {BREAKS}; see the errors and the lag of both"
 
 
 def _settings(one: StateSyncInfo) -> str:

@@ -44,7 +44,7 @@ HUNG_S = 8.0
 """Without an answer: then it is ended, and another one started."""
 
 DEMOTION = "state-sync"
-NOTHING = Stats(taken=0, heard=0, lag=0, link="")
+NOTHING = Stats(carried=0, taken=0, heard=0, lag=0, link="")
 
 
 class Keeper:

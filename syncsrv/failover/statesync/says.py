@@ -48,6 +48,7 @@ def state(
         pid=pid,
         at_boot_s=0.0,
         entries=entries,
+        carried=stats.carried if stats is not None else 0,
         received=stats.taken if stats is not None else 0,
         peer=machine.peer(now),
         lag=stats.lag if stats is not None else 0,
@@ -59,7 +60,7 @@ def state(
 
 def standing(said: State) -> State:
     """Without what only time and traffic change: two that are equal in it need not be told apart."""
-    return replace(said, at_boot_s=0.0, entries=0, received=0, lag=0, errors={})
+    return replace(said, at_boot_s=0.0, entries=0, carried=0, received=0, lag=0, errors={})
 
 
 def _word(machine: Machine, trouble: Trouble | None, missing: bool, now: float) -> tuple[Word, str, str]:

@@ -80,6 +80,7 @@ class State:
         pid: conntrackd's; None where it does not run.
         at_boot_s: when this was written, CLOCK_BOOTTIME seconds.
         entries: connections that this node's kernel knows: its own, those it forwards, those the peer sent.
+        carried: those of them that the peer is told of: what goes through this node, and neither to it nor from it.
         received: connections that the peer sent and this kernel took, new or changed, since conntrackd started.
         peer: whether another conntrackd was heard in the last seconds.
         lag: messages to the peer that wait to be sent or to be acknowledged.
@@ -93,6 +94,7 @@ class State:
     pid: int | None
     at_boot_s: float
     entries: int
+    carried: int
     received: int
     peer: Peer
     lag: int

@@ -18,7 +18,7 @@ SIGN_OF_LIFE = 1
 
 _CACHE = re.compile(
     r"^(cache internal|external inject):\n"
-    r"(?:current active connections:\s+\d+\n)?"
+    r"(?:current active connections:\s+(\d+)\n)?"
     r"connections created:\s+(\d+)\s+failed:\s+(\d+)\n"
     r"connections updated:\s+(\d+)\s+failed:\s+(\d+)\n"
     r"connections destroyed:\s+(\d+)\s+failed:\s+(\d+)\n",
@@ -48,6 +48,7 @@ class Stats:
     """One reading; all counts are since conntrackd started.
 
     Attributes:
+        carried: connections of this kernel that conntrackd tells the peer of: what passes its filter.
         taken: messages of the peer that became entries of this kernel, or changed some.
         heard: packets of the peer, on all links; it sends one a second at least.
         lag: messages to the peer that wait to be sent or to be acknowledged.
@@ -55,6 +56,7 @@ class Stats:
         errors: by name; only what is not 0.
     """
 
+    carried: int
     taken: int
     heard: int
     lag: int
@@ -68,13 +70,15 @@ def parse(general: str, links: str, queues: str, runtime: str) -> Stats:
     Raises:
         BadStatsError: something is missing in them.
     """
-    caches = {found[1]: tuple(map(int, found.groups()[1:])) for found in _CACHE.finditer(general)}
+    found_caches = {found[1]: found.groups()[1:] for found in _CACHE.finditer(general)}
+    caches = {name: tuple(map(int, numbers[1:])) for name, numbers in found_caches.items()}
+    carried = found_caches.get("cache internal", (None,))[0]
     tracking = _TRACKING.search(general)
     ways = list(_LINK.finditer(links))
     lengths = {found[1]: (int(found[2]), int(found[3])) for found in _QUEUE.finditer(queues)}
     overrun = _OVERRUN.search(runtime)
     for what, there in (
-        ("cache internal", "cache internal" in caches),
+        ("cache internal", carried),
         ("external inject", "external inject" in caches),
         ("message tracking", tracking),
         ("traffic of a link", ways),
@@ -84,6 +88,7 @@ def parse(general: str, links: str, queues: str, runtime: str) -> Stats:
     ):
         if not there:
             raise BadStatsError(f"conntrackd's statistics hold no {what}")
+    assert carried is not None
     assert tracking is not None
     assert overrun is not None
     inject = caches["external inject"]
@@ -98,6 +103,7 @@ def parse(general: str, links: str, queues: str, runtime: str) -> Stats:
         "events lost": int(overrun[1]),
     }
     return Stats(
+        carried=int(carried),
         taken=inject[0] + inject[2],
         heard=sum(int(way[4]) for way in ways),
         lag=max(0, lengths["txqueue"][0] + lengths["rsqueue"][0] - SIGN_OF_LIFE),

@@ -32,6 +32,8 @@ def families(status: Status, gauge: Family[Metric], counter: Family[Metric]) -> 
     yield gauge("state_sync_table_received", "Whether a node has the other's table of connections.", tables, by)
     entries: Samples = {(name,): one.entries for name, one in known.items() if one.entries is not None}
     yield gauge("state_sync_entries", "Connections that a node's kernel knows.", entries, by)
+    carried: Samples = {(name,): one.carried for name, one in known.items() if one.carried is not None}
+    yield gauge("state_sync_carried", "Connections of a node that the other one is told of.", carried, by)
     received: Samples = {(name,): one.received for name, one in known.items() if one.received is not None}
     yield counter(
         "state_sync_received", "Connections taken from the other node since conntrackd started.", received, by

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from syncsrv.control.shapes_statesync import OFF, UNKNOWN, NoStateSync, StateSyncInfo
-from syncsrv.plan.words import listed
 from syncsrv.web.views.cells import Cell, Fact, Row
 from syncsrv.web.views.members import Member
 from syncsrv.web.views.times import duration
@@ -113,6 +112,7 @@ def _read(one: StateSyncInfo) -> Value:
 _LINES: dict[str, Callable[[StateSyncInfo], Value]] = {
     "State": _word,
     "Connections": lambda one: _number(one.entries),
+    "Carried to the other node": lambda one: _number(one.carried),
     "Received from the other node": lambda one: _number(one.received),
     "Messages that wait": lambda one: _number(one.lag),
     "Errors since its start": _errors,
@@ -149,8 +149,9 @@ def _cell(node: Member) -> Cell:
         return Cell(_NONE, kind="off", icon="later")
     entries = "" if one.entries is None else _connections(one.entries)
     if one.word == "ready":
+        carried = (f"{one.carried:,} carried to the other node",) if one.carried else ()
         lag = (f"{one.lag:,} messages behind",) if one.lag else ()
-        return Cell(entries, notes=lag)
+        return Cell(entries, notes=(*carried, *lag))
     said = _word(one)
     link = None if one.word in ("waiting", UNKNOWN) else ("See the state table", "/vips")
     notes = tuple(text for text in (sentence(one.reason), entries) if text)
@@ -190,13 +191,13 @@ def facts(node: Member, nodes: Sequence[Member]) -> tuple[Fact, ...]:
         return (Fact("warn", "warn", "Open connections would break", sentence(breaks[0])),)
     if one.table != "received":
         return (Fact("warn", "warn", "Some open connections would break", f"{node.name} did not get the whole table."),)
-    knows = "" if one.entries is None else f"{node.name} knows {_connections(one.entries)}"
-    other = [
-        f"{each.name} {each.state_sync.entries:,}"
+    carried = [
+        f"{each.name} carries {_connections(each.state_sync.carried)}"
         for each in others
-        if isinstance(each.state_sync, StateSyncInfo) and each.state_sync.entries is not None and not each.lost
+        if isinstance(each.state_sync, StateSyncInfo) and each.state_sync.carried and not each.lost
     ]
-    evidence = sentence(f"{knows}, {listed(other)}" if knows and other else knows)
+    knows = [] if one.entries is None else [f"{node.name} knows {one.entries:,}"]
+    evidence = sentence(", ".join(carried + knows))
     return (Fact("ok", "ok", "Open connections would live on", evidence),)
 
 

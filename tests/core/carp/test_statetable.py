@@ -26,6 +26,7 @@ SAID = State(
     pid=77,
     at_boot_s=99.0,
     entries=500,
+    carried=470,
     received=480,
     peer="heard",
     lag=3,
@@ -44,6 +45,7 @@ READY = StateSyncInfo(
     links=(StateLinkInfo("sync", "eth2", "10.3.0.1"),),
     pid=77,
     entries=500,
+    carried=470,
     received=480,
     peer="heard",
     lag=3,
@@ -172,12 +174,18 @@ def test_what_is_wrong_between_two_nodes(
 
 
 @pytest.mark.parametrize(
-    ("here", "there", "apart"),
-    [(500, 480, False), (500, 12, True), (12, 500, True), (150, 0, False), (1000, 501, False), (None, 500, False)],
+    ("carried", "known", "apart"),
+    [(500, 480, False), (500, 12, True), (12, 500, False), (150, 0, False), (1000, 501, False), (None, 500, False)],
 )
-def test_tables_that_are_far_apart(here: int | None, there: int, apart: bool) -> None:
-    assert statetable.far_apart(changed(entries=here), changed(entries=there)) is apart
-    assert not statetable.far_apart(changed(entries=here), NoStateSync())
+def test_one_that_knows_far_less_than_the_other_carries(carried: int | None, known: int, apart: bool) -> None:
+    """What a node has for itself is in its own table alone: a busy VIP is no table that lacks something."""
+    sends, takes = changed(entries=9000, carried=carried), changed(entries=known, carried=0)
+    assert statetable.far_apart(sends, takes) is apart
+    assert statetable.far_apart(takes, sends) is apart
+    assert not statetable.far_apart(sends, NoStateSync())
+    if apart:
+        assert statetable.apart(sends, "fw2", takes).startswith("this node carries 500 connections, and fw2 knows 12: ")
+        assert statetable.apart(takes, "fw2", sends).startswith("fw2 carries 500 connections, and this node knows 12: ")
 
 
 @pytest.mark.parametrize("word", ["dead", "missing", "off", "unknown"])

@@ -110,7 +110,7 @@ def test_tables_are_far_apart_only_when_they_stay_so(scene: Scene) -> None:
     assert scene.troubles() == ()
     scene.at += 0.1
     assert scene.troubles() == (
-        "this node knows 500 connections, fw2 3: a failover now breaks open connections; "
+        "this node carries 470 connections, and fw2 knows 3: a failover now breaks open connections; "
         "see the errors and the lag of both",
     )
     scene.fw2_says(READY)

@@ -47,7 +47,7 @@ class Scene:
     def step(self) -> list[Order]:
         """One reading, as the world is."""
         self.heard += int(self.peer and self.runs)
-        stats = Stats(self.taken, self.heard, 0, "eth2") if self.runs else None
+        stats = Stats(0, self.taken, self.heard, 0, "eth2") if self.runs else None
         self.machine, orders = decide.step(
             self.machine, Seen(self.serving, self.awaiting, stats, self.entries), self.now
         )

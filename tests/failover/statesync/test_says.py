@@ -12,7 +12,7 @@ from syncsrv.failover.statesync.state import State, Trouble
 from syncsrv.failover.statesync.stats import Stats
 
 NOW = 1000.0
-STATS = Stats(taken=7, heard=3, lag=2, link="eth2", errors={"lost messages": 1})
+STATS = Stats(carried=5, taken=7, heard=3, lag=2, link="eth2", errors={"lost messages": 1})
 AWAITING = replace(decide.start(NOW, 60.0), runs_at=NOW - 1, serving=False)
 SILENT = replace(AWAITING, runs_at=NOW - HEARD_S - 1)
 HEARD = replace(AWAITING, heard_at=NOW - 1)
@@ -53,7 +53,7 @@ def test_the_word(machine: Machine, word: str, reason: str) -> None:
     found = said(machine)
     assert (found.word, found.reason) == (word, reason)
     assert bool(found.remedy) == (machine in (SILENT, ALONE))
-    assert (found.entries, found.received, found.lag, found.errors) == (9, 7, 2, {"lost messages": 1})
+    assert (found.entries, found.carried, found.received, found.lag, found.errors) == (9, 5, 7, 2, {"lost messages": 1})
 
 
 def test_what_is_wrong_comes_first_and_says_whether_anything_is_lost() -> None:
@@ -68,5 +68,7 @@ def test_what_is_wrong_comes_first_and_says_whether_anything_is_lost() -> None:
 
 def test_two_that_differ_in_numbers_only_need_not_be_told_apart() -> None:
     found = said(BACKUP)
-    assert says.standing(found) == says.standing(replace(found, entries=1, received=1, lag=0, errors={}, at_boot_s=1.0))
+    assert says.standing(found) == says.standing(
+        replace(found, entries=1, carried=1, received=1, lag=0, errors={}, at_boot_s=1.0)
+    )
     assert says.standing(found) != says.standing(said(MASTER))

@@ -20,6 +20,7 @@ STATE = State(
     pid=4711,
     at_boot_s=1234.5,
     entries=504,
+    carried=500,
     received=1006,
     peer="heard",
     lag=2,

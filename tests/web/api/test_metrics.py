@@ -163,8 +163,9 @@ def test_a_node_without_virtual_addresses_has_none_of_it() -> None:
 
 
 TABLE = StateSyncInfo(
-    "conntrackd", "ready", "", "", "multicast", 3780, (), 77, 500, 480, "heard", 2, {"lost": 3}, "received", age_s=0.4
-)
+    "conntrackd", "ready", "", "", "multicast", 3780, (), 77, 500, 470, 480, "heard", 2, {"lost": 3}, "received",
+    age_s=0.4,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("as_openmetrics", [False, True])
@@ -178,6 +179,7 @@ def test_the_tables_of_connections_as_numbers(as_openmetrics: bool) -> None:
         assert value(found, "state_sync_table_received", node=node) == table
         assert value(found, "state_sync_age_seconds", node=node) == age_s
         assert value(found, "state_sync_entries", node=node) == 500
+        assert value(found, "state_sync_carried", node=node) == 470
         assert value(found, "state_sync_received_total", node=node) == 480
         assert value(found, "state_sync_lag", node=node) == 2
         assert value(found, "state_sync_errors_total", node=node, error="lost") == 3

@@ -84,6 +84,7 @@ TABLE = StateSyncInfo(
     links=(StateLinkInfo("sync", "eth2", "10.3.0.1"),),
     pid=77,
     entries=18437,
+    carried=18001,
     received=912,
     peer="heard",
     lag=0,

@@ -24,12 +24,14 @@ def shown(status: Status) -> dict[str, tuple[Value, ...]]:
 def test_all_is_well() -> None:
     found = shown(TABLES["ready"])
     assert [*found] == [
-        *("State", "Connections", "Received from the other node", "Messages that wait", "Errors since its start"),
+        *("State", "Connections", "Carried to the other node", "Received from the other node", "Messages that wait"),
+        "Errors since its start",
         *("The other node", "Its table", "Last order", "Links", "Read"),
     ]
     assert {label: [one.text for one in values] for label, values in found.items()} == {
         "State": ["ready", "ready"],
         "Connections": ["18,437", "18,431"],
+        "Carried to the other node": ["18,001", "18,001"],
         "Received from the other node": ["912", "912"],
         "Messages that wait": ["0", "3"],
         "Errors since its start": ["0", "0"],
@@ -98,7 +100,7 @@ def test_the_row_of_the_overview(name: str, sign: str, kind: str) -> None:
 
 
 CLAIMS = {
-    "ready": ("ok", "Open connections would live on", "fw2 knows 18,431 connections, fw1 18,437."),
+    "ready": ("ok", "Open connections would live on", "fw1 carries 18,001 connections, fw2 knows 18,431."),
     "waiting": ("warn", "Open connections would break", "fw2: it waits for the table of fw1."),
     "dead": ("warn", "Open connections would break", "fw2: conntrackd ended with status 1."),
     "unknown": ("off", "Whether open connections would live on is not known", "Nothing was said for 40 s."),

@@ -20,6 +20,9 @@ from syncsrv.plan.words import listed
 log = logging.getLogger(__name__)
 
 UNPROVEN = "unproven"
+
+SEEN_S = 1.0
+"""For the next report of the carp process, which it sends at each change."""
 """The demotion of a node whose configuration is between two states."""
 WEIGHT = 240
 """Any peer that is well serves instead."""
@@ -103,7 +106,9 @@ def unproven(core: Core, on: bool) -> None:
     except SyncsrvError as error:
         log.error("the node could not be %s: %s", "demoted while it is changed" if on else "promoted again", error)
         return
-    if told.report is None and not told.absent:
+    if told.report is not None:  # whoever asks for our status next is told that it is so
+        core.carp.wait(lambda reading: reading.now is None or (UNPROVEN in reading.now.demotion_reasons) is on, SEEN_S)
+    elif not told.absent:
         log.warning("the carp process has not taken yet that the node %s unproven: %s", _is(on), told.why)
 
 

@@ -164,6 +164,15 @@ def test_the_node_is_demoted_while_it_is_changed_and_promoted_when_that_is_over(
     assert carp.report.demotion_reasons == {}
 
 
+def test_when_the_order_was_given_whoever_asks_for_the_status_is_told_so(pair: Pair, carp: FakeCarp) -> None:
+    core = pair.fw2.core
+    for _ in range(20):
+        serving.unproven(core, True)
+        assert core.carp.demotion().reasons == {"unproven": 240}
+        serving.unproven(core, False)
+        assert core.carp.demotion().reasons == {}
+
+
 def test_a_node_that_serves_goes_on_serving_while_it_is_changed(pair: Pair, carp: FakeCarp) -> None:
     seen: list[dict[str, int]] = []
     two_waits(pair)

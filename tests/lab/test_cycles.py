@@ -24,7 +24,7 @@ UNITS = ("nftables", "unbound", "nginx")
 FETCH = "import urllib.request; print(urllib.request.urlopen('http://10.1.0.2/', timeout=5).read().decode())"
 
 MAY_GROW_KIB = {"carp": 64, "statesync": 128, "web": 512, "door": 1024, "core": 6 * 1024}
-"""In forty cycles. core keeps its last 200 jobs with all that they said, so it grows until there are so many."""
+"""In forty cycles. core remembers what it read of the history, and its last 200 jobs: it grows until both are full."""
 
 LOOK = """
 import json, os

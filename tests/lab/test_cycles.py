@@ -23,14 +23,19 @@ UNITS = ("nftables", "unbound", "nginx")
 """As they come one after the other."""
 FETCH = "import urllib.request; print(urllib.request.urlopen('http://10.1.0.2/', timeout=5).read().decode())"
 
-MAY_GROW_KIB = {"carp": 64, "statesync": 128, "web": 512, "door": 1024, "core": 6 * 1024}
+OURS = ["carp 1", "carp 2", "core 1", "door 1", "statesync 1", "web 1"]
+"""``carp`` are the guardian and the agent."""
+MAY_GROW_KIB = {"carp": 64, "statesync": 512, "web": 512, "door": 1024, "core": 6 * 1024}
 """In forty cycles. core remembers what it read of the history, and its last 200 jobs: it grows until both are full."""
 
 LOOK = """
 import json, os
 found = {}
 for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdecimal()):
-    argv = open(f"/proc/{pid}/cmdline").read().rstrip("\\0").split("\\0")
+    try:
+        argv = open(f"/proc/{pid}/cmdline").read().rstrip("\\0").split("\\0")
+    except OSError:  # it ended
+        continue
     if argv[-1] not in ("core", "door", "web", "carp", "statesync"):
         continue
     status = dict(line.split(":", 1) for line in open(f"/proc/{pid}/status"))
@@ -68,9 +73,12 @@ class Used:
 
 def used(node: Firewall) -> dict[str, Used]:
     """By process: the last word of its command, and which one of these it is."""
-    found = json.loads(node.run("python3", "-c", LOOK).stdout)
-    assert sorted(found) == ["carp 1", "carp 2", "core 1", "door 1", "statesync 1", "web 1"]
-    return {name: Used(*one) for name, one in found.items()}
+
+    def look() -> dict[str, Used]:
+        found = {name: Used(*one) for name, one in json.loads(node.run("python3", "-c", LOOK).stdout).items()}
+        return found if sorted(found) == OURS else {}  # what core has just forked is not yet another program
+
+    return until(look, what=f"the processes of {node.name}")
 
 
 def write_site(node: Firewall, text: str) -> None:

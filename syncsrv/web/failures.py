@@ -38,7 +38,8 @@ _BY_CODE = {
     "busy": 503,
 }
 SILENT = (
-    "core does not answer; look at the log of `syncsrv serve`; a restart of it undoes or finishes what it was doing"
+    "core does not answer; look at the log of syncsrv-core or `syncsrv serve`; a restart of it undoes or finishes what "
+    "it was doing"
 )
 """What to do where core is there and says nothing."""
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator
 
-from syncsrv.control.ask import CoreAwayError
+from syncsrv.control.ask import START, CoreAwayError
 from syncsrv.control.connection import Answer, Connection, Stream
 from syncsrv.control.dispatch import BusyError
 from syncsrv.control.errors import Body
@@ -181,7 +181,7 @@ class Link:
                 self._changed.wait_for(self._alive, max(0.0, away_at - time.monotonic()))
             alive = self._alive()
         if not alive:
-            raise CoreAwayError(None, "it is not running", "try again in a moment: `syncsrv serve` starts it again")
+            raise CoreAwayError(None, "it is not running", START)
         return alive[0]
 
     def _idle(self, verb: str, wait_s: float) -> Connection:

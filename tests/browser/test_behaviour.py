@@ -209,7 +209,7 @@ def test_core_killed_under_the_page(site: Site) -> None:
             os.kill(core, signal.SIGKILL)
             page.goto("/changes")
             expect(page.locator("h1")).to_contain_text("Cannot ask core: it is not running")
-            expect(page.locator("main")).to_contain_text("syncsrv serve")
+            expect(page.locator("main")).to_contain_text("systemctl start syncsrv-core")
             assert page.get_by_role("navigation", name="Main").is_visible()
         finally:
             fw1.process.send_signal(signal.SIGCONT)

@@ -79,7 +79,7 @@ def test_a_peer_that_is_away(lab: Pair) -> None:
         lab.fw1.write("/etc/proxy/main.conf", "listen 90\n")
         answer = lab.fw1.ask("sync")
         found = ended(answer, "cannot reach fw2", "connection refused", status=3, result="unreachable")
-        assert "syncsrv serve" in found["remedy"]
+        assert "check that syncsrv runs on fw2" in found["remedy"]
         assert lab.fw1.ask("diff").data["nodes"]["fw2"]["age_s"] is not None, "as it was when it was last heard"
         services = lab.fw1.ask("services", "fw2")
         failed(services, services.data["error"]["code"], "fw2", status=3)

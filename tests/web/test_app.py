@@ -258,7 +258,7 @@ def test_a_core_that_hangs_is_said_with_what_helps(site: Site) -> None:
     program = site.app.test_client(use_cookies=False)
     told = program.get("/api/v1/status", headers={"Authorization": f"Bearer {token}"})
     assert (told.status_code, told.get_json()["code"]) == (503, "no-answer")
-    assert "look at the log of `syncsrv serve`" in told.get_json()["remedy"]
+    assert "look at the log of syncsrv-core or `syncsrv serve`" in told.get_json()["remedy"]
     assert program.get("/healthz").status_code == 503
 
 

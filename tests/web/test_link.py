@@ -110,7 +110,7 @@ def test_no_core_is_said_after_a_moment(link: Link) -> None:
     with pytest.raises(CoreAwayError, match="it is not running") as caught:
         link.call("who")
     assert time.monotonic() - began > 0.9
-    assert "syncsrv serve" in caught.value.remedy
+    assert "systemctl start syncsrv-core" in caught.value.remedy
 
 
 def test_a_core_that_comes_within_the_moment_answers(serve: Supervisor, link: Link) -> None:

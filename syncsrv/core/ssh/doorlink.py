@@ -61,7 +61,9 @@ class DoorAwayError(SyncsrvError):
     code = "door-away"
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"cannot use SSH: the door process {why}", "look at the log of `syncsrv serve`")
+        super().__init__(
+            f"cannot use SSH: the door process {why}", "look at the log of syncsrv-door or `syncsrv serve`"
+        )
 
 
 class StreamServer(Protocol):

@@ -98,7 +98,7 @@ class PeerUnreachableError(UnreachableError):
     def __init__(self, peer: str, why: str, remedy: str = "") -> None:
         super().__init__(
             f"cannot reach {peer}: {why}",
-            remedy or f"check that `syncsrv serve` runs on {peer} and the network between",
+            remedy or f"check that syncsrv runs on {peer} (`systemctl status 'syncsrv*'`) and the network between",
         )
         self.peer = peer
         self.why = why

@@ -121,7 +121,7 @@ def _mute(mute: Sequence[Member], nodes: Sequence[Member], found: Sequence[Group
     base = _base(nodes, found)
     why = [sentence(f"{node.name}: {node.failover.why}") for node in mute if node.failover.why]
     others = f"As the others say, {base}." if base else "Who holds the addresses is not known."
-    step = f"On {names}: look at the log of `syncsrv serve`, which starts the carp process."
+    step = f"On {names}: look at the log of syncsrv-carp, or of `syncsrv serve`, which starts the carp process."
     if all(node.failover.absent for node in mute):
         title = f"The carp process{'es' if plural else ''} on {names} {'do' if plural else 'does'} not run."
         others = f"So nothing is held there. {f'As the others say, {base}.' if base else ''}".rstrip()

@@ -81,7 +81,7 @@ def two(testroot: TestRoot, short_tmp: Path) -> Iterator[Two]:
     with lab(("fw1", "fw2")) as net, two_nodes(short_tmp, VIPS + STATE_SYNC, (25, 26)) as pair, ExitStack() as started:
         watches = {}
         for name, node in pair.nodes.items():
-            watches[name] = StateWatch(node.core.carp, lambda node=node: node.core.book.now(), node.clock)  # type: ignore[misc]  # bound now
+            watches[name] = StateWatch(node.core.carp, lambda node=node: node.core.book.now(), node.clock, lasts_s=0.0)  # type: ignore[misc]  # bound now
             with net.spaces.entered(name):
                 node.core.carp.start()
                 node.core.carp.follow_devices()

@@ -122,7 +122,7 @@ def own_trouble(us: StateSync) -> str:
 
 
 def between(us: StateSync, name: str, peer: StateSync) -> tuple[str, ...]:
-    """What is wrong with a peer's side, or between the two, a sentence each.
+    """What is wrong with a peer's side, or between the two, a sentence each; but for what has to last: see below.
 
     Args:
         us: this node.
@@ -137,21 +137,31 @@ def between(us: StateSync, name: str, peer: StateSync) -> tuple[str, ...]:
         return (f"{name} has no state sync: {BREAKS}; cluster.yaml differs, synchronize it",)
     said = []
     ours, theirs = _settings(us), _settings(peer)
-    if ours != theirs:
+    if ours != theirs and OFF not in (us.word, peer.word):  # that one is off is said, with its own remedy
         said.append(
             f"the state sync of {name} works with {theirs}, this node's with {ours}: neither hears the other, and "
             f"{BREAKS}; cluster.yaml differs, synchronize it"
         )
     if peer.word not in WORKS:
         said.append(f"{BREAKS}: {name} does not take this node's: {_said(peer.reason, peer.remedy)}")
-    elif us.word in WORKS and "silent" in (us.peer, peer.peer):
-        said.append(
-            f"{name} answers, but the conntrackd of one node does not hear the other's: {BREAKS}; let UDP port "
-            f"{us.port} through on {_interfaces(us)} of both"
-        )
     elif peer.table == "timed out":
         said.append(f"{name} waited for the table of connections and did not get all of it: {BREAKS}")
     return tuple(said)
+
+
+def deaf(us: StateSync, peer: StateSync) -> bool:
+    """Whether both conntrackds run, and one does not hear the other."""
+    if isinstance(us, NoStateSync) or isinstance(peer, NoStateSync):
+        return False
+    return us.word in WORKS and peer.word in WORKS and "silent" in (us.peer, peer.peer)
+
+
+def unheard(us: StateSyncInfo, name: str) -> str:
+    """The sentence for that."""
+    return (
+        f"{name} answers, but the conntrackd of one node does not hear the other's: {BREAKS}; let UDP port "
+        f"{us.port} through on {_interfaces(us)} of both"
+    )
 
 
 def far_apart(us: StateSync, peer: StateSync) -> bool:

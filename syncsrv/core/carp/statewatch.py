@@ -13,8 +13,9 @@ from syncsrv.core.peers import DEADLINE_S, POLL_S, Heard
 
 log = logging.getLogger(__name__)
 
-APART_S = 2 * (POLL_S + DEADLINE_S)
-"""For so long two tables have to be far apart, so that at least one newer word of the peer says so too."""
+LASTS_S = 2 * (POLL_S + DEADLINE_S)
+"""For so long two tables have to be far apart, or one node deaf, so that at least one newer word of the peer says so
+too: a node that has just lost power, or has just booted, is no matter of packet filters."""
 
 
 class StateWatch:
@@ -24,17 +25,17 @@ class StateWatch:
         carp: of this node.
         heard: what each peer said last.
         clock: for how long something is so.
-        apart_s: see APART_S.
+        lasts_s: see LASTS_S.
     """
 
     def __init__(
-        self, carp: Carp, heard: Callable[[], Mapping[str, Heard]], clock: Clock, *, apart_s: float = APART_S
+        self, carp: Carp, heard: Callable[[], Mapping[str, Heard]], clock: Clock, *, lasts_s: float = LASTS_S
     ) -> None:
         self._carp = carp
         self._heard = heard
         self._clock = clock
-        self._apart_s = apart_s
-        self._apart_at: dict[str, float] = {}
+        self._lasts_s = lasts_s
+        self._since: dict[str, float] = {}
         self._troubles: tuple[str, ...] = ()
         carp.troubles.append(self.troubles)
 
@@ -47,19 +48,21 @@ class StateWatch:
         self._carp.follow_devices()
         us = self._carp.state_sync()
         said = [statetable.own_trouble(us)]
-        apart: dict[str, float] = {}
-        now = self._clock.monotonic()
+        doubts: dict[str, str] = {}
         for name, one in sorted(self._heard().items()):
             if one.facts is None or not one.reachable:
                 continue
             peer = one.facts.state_sync
             found = statetable.between(us, name, peer)
             said += found
-            if isinstance(us, StateSyncInfo) and isinstance(peer, StateSyncInfo) and statetable.far_apart(us, peer):
-                apart[name] = self._apart_at.get(name, now)
-                if not found and now - apart[name] >= self._apart_s:
-                    said.append(statetable.apart(us, name, peer))
-        self._apart_at = apart
+            if isinstance(us, StateSyncInfo) and isinstance(peer, StateSyncInfo):
+                if statetable.deaf(us, peer):
+                    doubts[f"{name} deaf"] = statetable.unheard(us, name)
+                elif not found and statetable.far_apart(us, peer):
+                    doubts[f"{name} apart"] = statetable.apart(us, name, peer)
+        now = self._clock.monotonic()
+        self._since = {doubt: self._since.get(doubt, now) for doubt in doubts}
+        said += [doubts[doubt] for doubt, at in self._since.items() if now - at >= self._lasts_s]
         troubles = tuple(one for one in said if one)
         for trouble in troubles:
             if trouble not in self._troubles:

@@ -153,13 +153,11 @@ BREAKS = "a failover now breaks open connections"
             (f"{BREAKS}: fw2 does not take this node's: conntrackd ended; see its log",),
         ),
         (
-            changed(word="alone", peer="silent"),
             READY,
-            (
-                f"fw2 answers, but the conntrackd of one node does not hear the other's: {BREAKS}; "
-                "let UDP port 3780 through on sync (eth2) of both",
-            ),
+            changed(word="off", reason="sync has no address", remedy="give it one", links=()),
+            (f"{BREAKS}: fw2 does not take this node's: sync has no address; give it one",),
         ),
+        (changed(word="off", links=()), READY, ()),
         (
             READY,
             changed(table="timed out"),
@@ -171,6 +169,15 @@ def test_what_is_wrong_between_two_nodes(
     us: StateSyncInfo | NoStateSync, peer: StateSyncInfo | NoStateSync, said: tuple[str, ...]
 ) -> None:
     assert statetable.between(us, "fw2", peer) == said
+
+
+def test_deaf_is_who_does_not_hear_one_that_runs() -> None:
+    alone = changed(word="alone", peer="silent")
+    assert statetable.deaf(alone, READY)
+    assert statetable.deaf(READY, alone)
+    assert not statetable.deaf(READY, READY)
+    assert not statetable.deaf(alone, DEAD), "that it is dead is said, and why"
+    assert not statetable.deaf(NoStateSync(), alone)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from syncsrv.clock import booted_s
 from syncsrv.control.shapes import Facts, FactsRequest, Status
 from syncsrv.control.shapes_statesync import StateSync, StateSyncInfo
-from syncsrv.core.carp.statewatch import APART_S, StateWatch
+from syncsrv.core.carp.statewatch import LASTS_S, StateWatch
 from syncsrv.core.peers import Heard
 from syncsrv.failover.statesync import state as keeper
 from tests.core.carp.carpkit import VIPS, one_node, running
@@ -106,7 +106,7 @@ def test_tables_are_far_apart_only_when_they_stay_so(scene: Scene) -> None:
     scene.keeper_says(WELL)
     scene.fw2_says(replace(READY, entries=3))
     assert scene.troubles() == ()
-    scene.at += APART_S - 0.1
+    scene.at += LASTS_S - 0.1
     assert scene.troubles() == ()
     scene.at += 0.1
     assert scene.troubles() == (
@@ -117,3 +117,22 @@ def test_tables_are_far_apart_only_when_they_stay_so(scene: Scene) -> None:
     assert scene.troubles() == ()
     scene.fw2_says(replace(READY, entries=3))
     assert scene.troubles() == (), "the time begins anew"
+
+
+def test_one_that_does_not_hear_the_other_is_reported_only_when_it_stays_so(scene: Scene) -> None:
+    """A node that has just lost power is still taken for reachable, and no packet filter is at fault."""
+    scene.keeper_says(replace(WELL, word="alone", peer="silent"))
+    scene.fw2_says(READY)
+    assert scene.troubles() == ()
+    scene.at += LASTS_S - 0.1
+    assert scene.troubles() == ()
+    scene.fw2_says(READY, reachable=False)
+    scene.at += 0.1
+    assert scene.troubles() == (), "that it is away is said elsewhere"
+    scene.fw2_says(READY)
+    assert scene.troubles() == (), "the time begins anew"
+    scene.at += LASTS_S
+    assert scene.troubles() == (
+        "fw2 answers, but the conntrackd of one node does not hear the other's: a failover now breaks open "
+        "connections; let UDP port 3780 through on lan (eth0) of both",
+    )

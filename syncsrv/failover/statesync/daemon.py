@@ -33,6 +33,8 @@ ASK_S = 3.0
 END_S = 2.0
 KEPT = 8192
 """Bytes of what it said last."""
+HARMLESS = "scheduler configuration failed"
+"""It says so at each start without CAP_SYS_NICE, goes on with the usual scheduler, and never ends for it."""
 
 _PREFIX = re.compile(r"^\[[^\]]*\] \(pid=\d+\) \[(\w+)\] ")
 _PR_SET_PDEATHSIG = 1
@@ -166,11 +168,14 @@ def find() -> str | None:
 def complaint(said: str) -> str:
     """The errors among its lines, or else its last line, without time and number."""
     found = [(match[1] if (match := _PREFIX.match(line)) else "", _PREFIX.sub("", line)) for line in said.splitlines()]
-    lines = [text for level, text in found if level in ("ERROR", "warning") and text.strip()]
-    others = [text for level, text in found if level != "notice" and text.strip()]
+    found = [(level, text) for level, text in found if text.strip() and not text.startswith(HARMLESS)]
+    lines = [text for level, text in found if level in ("ERROR", "warning")]
+    others = [text for level, text in found if level != "notice"]
     return "; ".join(lines[:3]) or "".join(others[-1:])
 
 
 def _end_with_us() -> None:
-    """In the child, before it is conntrackd: end when the keeper does, however that ends."""
+    """In the child, before it is conntrackd: end when the keeper does, however that ends. One that hangs would not hear
+    SIGTERM, stay, and keep its port from the next one for ever.
+    """
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

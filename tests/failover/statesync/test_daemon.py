@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,23 @@ def test_one_that_does_not_end_when_told_is_killed(tmp_path: Path) -> None:
     assert made.pid is None
 
 
+def test_one_that_hears_no_signal_ends_with_a_keeper_that_was_killed(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    daemon(tmp_path, f"trap '' TERM; echo $$ >{said}.new; mv {said}.new {said}; while :; do sleep 0.1; done")
+    code = (
+        "import select, sys; from pathlib import Path; from syncsrv.failover.statesync.daemon import Daemon\n"
+        "Daemon(Path(sys.argv[1], 'c'), sys.argv[1] + '/conntrackd').start(); select.poll().poll()"
+    )
+    keeper = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    try:
+        until(said.exists)
+    finally:
+        keeper.kill()
+        keeper.wait()
+    left = Path("/proc", said.read_text().strip())
+    until(lambda: not left.exists() or "\nState:\tZ" in (left / "status").read_text())
+
+
 def test_an_order_says_why_it_was_not_done(tmp_path: Path) -> None:
     made = daemon(tmp_path, "test \"$3\" = -R || { echo '[now] (pid=1) [ERROR] can not connect'; exit 1; }")
     assert made.order("-R") == ""
@@ -64,6 +83,11 @@ def test_an_order_says_why_it_was_not_done(tmp_path: Path) -> None:
             "eth9 is an invalid interface; no",
         ),
         ("loader: no such library\n", "loader: no such library"),
+        (
+            "[now] (pid=1) [warning] scheduler configuration failed: Operation not permitted. Likely a bug in "
+            "conntrackd, please report it. Continuing with system default scheduler.\n",
+            "",
+        ),
     ],
 )
 def test_of_what_it_says_the_errors_are_kept(said: str, left: str) -> None:

@@ -178,4 +178,4 @@ def _end_with_us() -> None:
     """In the child, before it is conntrackd: end when the keeper does, however that ends. One that hangs would not hear
     SIGTERM, stay, and keep its port from the next one for ever.
     """
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

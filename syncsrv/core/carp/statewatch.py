@@ -55,7 +55,7 @@ class StateWatch:
             peer = one.facts.state_sync
             found = statetable.between(us, name, peer)
             said += found
-            if isinstance(us, StateSyncInfo) and isinstance(peer, StateSyncInfo):
+            if isinstance(us, StateSyncInfo) and isinstance(peer, StateSyncInfo) and not one.misses:
                 if statetable.deaf(us, peer):
                     doubts[f"{name} deaf"] = statetable.unheard(us, name)
                 elif not found and statetable.far_apart(us, peer):

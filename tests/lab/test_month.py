@@ -20,7 +20,7 @@ import pytest
 
 from tests.lab.conftest import Figure
 from tests.support import edge, reader
-from tests.support.browsing import Browser
+from tests.support.browsing import Browser, Page
 from tests.support.edge import VIP, Edge, Firewall
 from tests.support.testroot import TestRoot
 from tests.support.wait import until
@@ -214,10 +214,20 @@ def broken_and_switched_over(month: Month) -> None:
     assert "fw2 is 1 change behind fw1." in browser.open("/").text
     knows_to_be_well(fw1, "fw2")
     with month.step("day 12: switched over, by the page", "fw2: portal 2") as step:
-        page = browser.press(browser.open("/vips?ask=switchover"), "Switch over to fw2", why="the portal is gone")
+        page = browser.press(asked(browser, "Switch over to fw2"), "Switch over to fw2", why="the portal is gone")
     assert "Done: fw2 serves 1@lan and 2@wan;" in page.text
     assert step.goes(WELCOME, "fw2: portal 2"), step.read
     month.pair.settle("fw2")
+
+
+def asked(browser: Browser, label: str) -> Page:
+    """The page that asks back, once it has read of both nodes: it names the one that takes over only then."""
+
+    def found() -> list[Page]:
+        page = browser.open("/vips?ask=switchover")
+        return [page] if any(label in form.buttons for form in page.forms) else []
+
+    return until(found, 30, f"the button {label!r}")[0]
 
 
 def rolled_back_and_switched_back(month: Month) -> None:
@@ -231,7 +241,7 @@ def rolled_back_and_switched_back(month: Month) -> None:
     knows_to_be_well(fw2, "fw1")
     browser = Browser.of_admin(fw2)
     with month.step("day 13: switched back, by the page", "fw1: portal 2") as step:
-        page = browser.press(browser.open("/vips?ask=switchover"), "Switch over to fw1")
+        page = browser.press(asked(browser, "Switch over to fw1"), "Switch over to fw1")
     assert "Done: fw1 serves 1@lan and 2@wan;" in page.text
     assert step.goes("fw2: portal 2", "fw1: portal 2"), step.read
     month.pair.settle()

@@ -161,6 +161,13 @@ class Firewall(Machine):
         except SyncsrvError:
             return {}
 
+    def awaits_table(self) -> bool:
+        """Whether it is demoted until it has the other's connections; also while core does not answer."""
+        try:
+            return "state-sync" in self.status()["demotion"]["reasons"]
+        except SyncsrvError:
+            return True
+
     def serves(self) -> bool:
         """Whether it is MASTER of all addresses and has them."""
         return set(self.states().values()) == {"MASTER"} and {VIP, VIP6, WAN_VIP} <= self.addresses()
@@ -185,12 +192,13 @@ class Edge:
         return self.fw1, self.fw2
 
     def settle(self, master: str = "fw1") -> None:
-        """Wait until this node serves, the other one is its BACKUP, and each has heard the other."""
+        """Wait until this node serves, the other one is its BACKUP and has its table, and each has heard the other."""
         serving, other = sorted(self.nodes, key=lambda node: node.name != master)
         try:
             until(serving.serves, UP_S, f"{master} to serve")
             until(lambda: set(other.states().values()) == {"BACKUP"}, UP_S, f"{other.name} to be BACKUP")
             until(self.hear_each_other, UP_S, "the nodes to hear each other")
+            until(lambda: not any(node.awaits_table() for node in self.nodes), UP_S, "the connections to be on both")
         except AssertionError as error:
             raise MachineError(f"{error}\n{self.said()}") from error
 

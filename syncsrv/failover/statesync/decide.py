@@ -153,7 +153,7 @@ def step(was: Machine, seen: Seen, now: float) -> tuple[Machine, Sequence[Order]
         elif it.serving != was.serving and (it.serving or was.serving):
             orders.append(Order.TAKE if it.serving else Order.GIVE)
             it = replace(it, refresh_at=now + _refresh_s(seen.entries))
-            it = it if it.serving or it.table == "received" else _asked(it, now)
+            it = _took(it) if it.serving else _gave(it, now)
         elif was.peer(now) != "heard" and it.peer(now) == "heard" and not (it.serving and it.table == "received"):
             orders.append(Order.ASK)  # nobody may have heard the request of before
             it = it if it.table == "received" else _asked(it, now)
@@ -176,6 +176,22 @@ def _began(it: Machine, orders: list[Order], now: float) -> Machine:
     if it.table == "received":
         it = replace(it, table="awaited", until_at=now + it.timeout_s)
     return _asked(it, now)
+
+
+def _gave(it: Machine, now: float) -> Machine:
+    """Whoever took over sends its whole table as new, and conntrackd removes what is there and makes it anew.
+
+    A node that became MASTER meanwhile (seen in the kernel's events: 0.2 s into it) reset what was under way. So none
+    does: it is demoted until the bulk has ended.
+    """
+    if it.table == "received":
+        it = replace(it, table="awaited", until_at=now + it.timeout_s)
+    return _asked(it, now)
+
+
+def _took(it: Machine) -> Machine:
+    """It serves again with what it knows: nobody else knows more."""
+    return replace(it, table="received", asked_at=None) if it.had else it
 
 
 def _asked(it: Machine, now: float) -> Machine:

@@ -138,7 +138,33 @@ def test_the_order_of_a_takeover_and_of_its_end() -> None:
     scene.serving = False
     assert scene.step() == [Order.GIVE]
     assert ("-t",) not in Order.GIVE.commands
-    assert scene.table == "received"
+
+
+def test_who_gave_its_addresses_away_does_not_take_over_into_the_bulk_that_follows() -> None:
+    scene = Scene()
+    scene.settle()
+    scene.serving = True
+    scene.step()
+    scene.serving = False
+    scene.step()
+    assert scene.arrived is False
+    scene.go(0.5, taken_in_s=80_000)
+    scene.go(CALM_S - 2 * STEP_S)
+    assert scene.arrived is False
+    scene.go(1)
+    assert scene.arrived is True
+
+
+def test_who_has_to_serve_again_at_once_knows_as_much_as_anybody() -> None:
+    scene = Scene()
+    scene.settle()
+    scene.serving = True
+    scene.step()
+    scene.serving = False
+    scene.step()
+    scene.serving, scene.peer = True, False
+    assert scene.step() == [Order.TAKE]
+    assert scene.arrived is True
 
 
 def test_a_master_whose_keeper_starts_has_the_table_and_sends_it() -> None:

@@ -2,8 +2,8 @@
 
 PYTHON3 ?= python3
 BIN := .venv/bin
-# Three processes share the tests, file by file: most of a test's time is waiting for the programs under test.
-SHARED := -n 3 --dist loadfile
+# Four processes share the tests, file by file: most of a test's time is waiting for the programs under test.
+SHARED := -n 4 --dist loadfile
 
 .PHONY: help demo lab test test-long test-bare lint format lock wheel clean .venv
 

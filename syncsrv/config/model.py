@@ -130,7 +130,8 @@ InterfaceName: TypeAlias = Annotated[
 ]
 Device: TypeAlias = Annotated[
     StrictStr,
-    _named("a device", r"(?!\.{1,2}\Z)[!-.0-9;-~]{1,15}", "a name as `ip link` shows it, at most 15 characters"),
+    # Not all that the kernel takes: `"#{}` end a value in files for other programs, and no real device has them.
+    _named("a device", r"(?!\.{1,2}\Z)[!$-.0-9;-z|~]{1,15}", "a name as `ip link` shows it, at most 15 characters"),
 ]
 VariableName: TypeAlias = Annotated[
     StrictStr, _named("a variable's name", r"[A-Za-z_][A-Za-z0-9_]*", "letters, digits and `_`")

@@ -153,7 +153,7 @@ def test_a_device_that_there_can_be(tmp_path: Path, device: str) -> None:
     assert load(tmp_path).node.interfaces == {"lan": device}
 
 
-@pytest.mark.parametrize("device", ["x" * 16, "ü" * 15, "a b", "a/b", "eth0:1", ".", ""])
+@pytest.mark.parametrize("device", ["x" * 16, "ü" * 15, "a b", "a/b", "eth0:1", "x{", "x}", "#x", ".", ""])
 def test_a_device_that_there_cannot_be(tmp_path: Path, device: str) -> None:
     """The kernel counts bytes (IFNAMSIZ), and the process carp refuses what is longer."""
     write(tmp_path, NODE + f'interfaces: {{lan: "{device}"}}\n')

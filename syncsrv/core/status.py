@@ -64,7 +64,7 @@ def of_peer(name: str, heard: Heard, us: Known, now: float) -> tuple[Situation, 
         return situation, found
     situation = replace(facts.situation, node=name, peers=1, age_s=age_s)
     if us.role is Role.BACKUP:
-        return situation, _of_master(name, facts, us)
+        return situation, _of_master(name, facts, misses=heard.misses)
     if facts.role == Role.MASTER:
         blocked = Sentence(f"{name} says it is master too", "make one of them backup: `role: backup` in its node.yaml")
         situation = replace(situation, blocked=blocked)
@@ -85,11 +85,12 @@ def _of_version(situation: Situation, peer: str, facts: Facts) -> Situation:
     return replace(situation, blocked=blocked)
 
 
-def _of_master(name: str, facts: Facts, us: Known) -> Verdict:
+def _of_master(name: str, facts: Facts, *, misses: int) -> Verdict:
     """A backup says of its master only whether it hears it (DESIGN 3.3); of another backup it knows nothing more."""
+    answers = "has not answered the last poll" if misses else "answers"
     if facts.role == Role.MASTER:
-        return Verdict("in_sync", f"{name} is the master and answers", "")
-    return Verdict("in_sync", f"{name} is a backup and answers; its master knows how it stands", "")
+        return Verdict("in_sync", f"{name} is the master and {answers}", "")
+    return Verdict("in_sync", f"{name} is a backup and {answers}; its master knows how it stands", "")
 
 
 def build(us: Known, book: Mapping[str, Heard], now: float) -> Status:

@@ -117,6 +117,12 @@ def test_it_can_be_sent_as_json_whatever_it_holds() -> None:
     assert b'"state":"drifted"' in encode(Status, status)
 
 
+def test_a_master_that_missed_a_poll_is_not_said_to_answer() -> None:
+    master = replace(applied("fw1"), role="master")
+    said = [build(BACKUP, {"fw1": heard(master, misses=misses)}, 110.0).peers["fw1"].reason for misses in (0, 1)]
+    assert said == ["fw1 is the master and answers", "fw1 is the master and has not answered the last poll"]
+
+
 def test_a_backup_without_any_master_says_so() -> None:
     other = {"fw1": heard(replace(facts("fw1"), role="backup"))}
     (notice,) = build(BACKUP, other, 100.0).notices

@@ -134,6 +134,11 @@ def write_site(node: Firewall, text: str, place: str = "/") -> None:
     until(lambda: SITE in node.do("log", "-n", "1")["commits"][0]["paths"], what="the commit")
 
 
+def old_workers(node: Firewall) -> str:
+    """Those that a reload has told to end, and that may answer once more."""
+    return node.run("pgrep", "-f", "worker process is shutting down", check=False).stdout
+
+
 def says(node: Firewall, state: str) -> None:
     """Wait until status says so: a node is asked every few seconds."""
     until(lambda: node.status()["sync"]["state"] == state, what=f"{node.name} to be {state}")
@@ -142,7 +147,8 @@ def says(node: Firewall, state: str) -> None:
 def knows_to_be_well(node: Firewall, peer: str) -> None:
     """Wait until a node has asked the other one since that was under a sync or a rollback."""
     until(
-        lambda: not node.status()["peers"][peer]["demotion"]["total"], what=f"{node.name} to hear that {peer} is well"
+        lambda: not {"unproven", "state-sync"} & {*node.status()["peers"][peer]["demotion"]["reasons"]},
+        what=f"{node.name} to hear that {peer} is well",
     )
 
 
@@ -154,7 +160,10 @@ def month(testroot: TestRoot, layer: Path) -> Iterator[Month]:
             assert "is well" in node.run("syncsrv", "check").stdout
         write_site(pair.fw1, "portal 1")
         pair.fw1.run("systemctl", "reload", "nginx")
-        yield Month(pair)
+        found = Month(pair)
+        until(lambda: found.reads() == "fw1: portal 1", what="the client to read it")
+        until(lambda: not old_workers(pair.fw1), what="those who answer from the old configuration to end")
+        yield found
 
 
 def test_from_day_1_to_day_30(month: Month, figure: Figure) -> None:

@@ -202,6 +202,7 @@ def test_a_frozen_peer_is_noticed_by_the_deadline_and_is_back_when_it_wakes(own_
     assert fw1.links.call("fw2", "echo", {"text": "x"}, deadline_s=10)
     assert fw2.door is not None
     fw2.door.send_signal(signal.SIGSTOP)
+    until(lambda: _is_frozen(fw2), what="every thread of it to stand still")
     try:
         for _ in range(2):  # the second finds the kept connection suspect and dials anew: a timeout as well
             with pytest.raises(PeerUnreachableError):
@@ -209,6 +210,16 @@ def test_a_frozen_peer_is_noticed_by_the_deadline_and_is_back_when_it_wakes(own_
     finally:
         fw2.door.send_signal(signal.SIGCONT)
     until(lambda: _answers(fw1), what="the peer to be back")
+
+
+def _is_frozen(node: Node) -> bool:
+    """The signal is sent before it has reached every thread: one may answer meanwhile."""
+    assert node.door is not None
+    try:
+        stats = [path.read_text() for path in Path(f"/proc/{node.door.pid}/task").glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):  # one has just ended
+        return False
+    return all(text.rpartition(")")[2].split()[0] == "T" for text in stats)
 
 
 def _answers(node: Node) -> bool:

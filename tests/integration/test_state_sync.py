@@ -13,6 +13,7 @@ import pytest
 
 from syncsrv.failover.settings import StateSync
 from syncsrv.failover.statesync import state
+from syncsrv.failover.statesync.decide import Order
 from tests.failover.carpkit import CarpNode, serve
 from tests.integration.natkit import PORT, Connections, Edge, await_said, await_word, edge, synced_nodes
 from tests.support.netns import needs_lab
@@ -50,6 +51,11 @@ def masters(node: CarpNode) -> CarpNode:
     return node
 
 
+def has_the_bulk(said: state.State) -> bool:
+    """What followed its loss of the addresses has ended: until then another failure may reset what is under way."""
+    return said.last_order is not None and said.last_order.what == Order.GIVE.words and said.table == "received"
+
+
 def test_connections_live_through_a_takeover_a_fail_back_a_dead_agent_and_a_reboot(net: Edge, nodes: Nodes) -> None:
     a, b = serving(nodes)
     masters(a)
@@ -64,12 +70,14 @@ def test_connections_live_through_a_takeover_a_fail_back_a_dead_agent_and_a_rebo
         net.cables("a", plugged=True)
         masters(a)
         assert connections.broken() == []
+        await_said(b, has_the_bulk, "the whole table")
 
         a.signal(signal.SIGKILL, a.agent_pid)
         masters(b)
         assert connections.broken() == []
         masters(a)
         assert connections.broken() == []
+        await_said(b, has_the_bulk, "the whole table")
 
         net.cables("a", plugged=False)  # it loses its power: kernel, table and processes are new ones
         masters(b)
